@@ -1,0 +1,350 @@
+//! One actor per stream: its state in memory, one command at a time.
+//!
+//! The state changes only after the events are on disk. Two actors for one stream, here or in another
+//! replica, can do no harm: the log lets only one of them append, and the other reads what it missed.
+//! An actor that does not know what the log holds leaves, and the next command starts a new one from
+//! the log. Idle ones leave too.
+//!
+//! Read next: `dispatcher.rs` finds and starts actors.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, AtomicResponse, Context,
+    Handler, Message, WrapFuture as _,
+};
+use domain::event_sourced::{EventPayload as _, EventSourced, canonical_json, refusal_code};
+use projections::{
+    error::DatabaseError,
+    event_log::{
+        Append, AppendError, Appended, EventLog, FIRST_HASH, Hash, Metadata, NewContent, NewEvent,
+        Position, RecordedEvent, StreamId,
+    },
+};
+use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
+
+use crate::dispatcher::{DispatchError, RETRY_PERIOD};
+
+/// How often a command is decided again because another replica was faster.
+const DECISIONS_MAX: usize = 5;
+const EVENTS_PER_READ: usize = 512;
+const IDLE_PERIOD_MAX: Duration = Duration::from_secs(300);
+const IDLE_CHECK_PERIOD: Duration = Duration::from_secs(60);
+
+/// A command on its way to its actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Request<A: EventSourced> {
+    pub(crate) command: A::Command,
+    pub(crate) metadata: Metadata,
+    pub(crate) contents: Vec<NewContent>,
+    pub(crate) project: Option<Uuid>,
+    pub(crate) epoch: Option<u64>,
+}
+
+/// Where the answer is recorded, and the state it led to.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer<A> {
+    pub(crate) position: Position,
+    pub(crate) state: Arc<A>,
+}
+
+pub(crate) type Reply<A> = oneshot::Sender<Result<Answer<A>, DispatchError>>;
+
+/// Asks the actor to run one command to its end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Execute<A: EventSourced> {
+    pub(crate) request: Request<A>,
+    pub(crate) reply: Reply<A>,
+}
+
+/// Asks the actor for its state.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ask<A: EventSourced> {
+    pub(crate) reply: Reply<A>,
+}
+
+/// The fold of a stream, with what the next append has to name.
+#[derive(Clone, Debug)]
+struct Folded<A> {
+    state: Arc<A>,
+    sequence: u64,
+    hash: Hash,
+    position: Position,
+}
+
+/// The actor of one stream.
+pub(crate) struct AggregateActor<A: EventSourced> {
+    log: EventLog,
+    stream: StreamId,
+    /// Why there is no state, where there is none: the stream is damaged or the log away.
+    folded: Result<Folded<A>, DispatchError>,
+    last_used: Instant,
+}
+
+impl<A: EventSourced> AggregateActor<A> {
+    pub(crate) fn new(log: EventLog, id: Uuid) -> Self {
+        let folded =
+            Folded { state: Arc::new(A::default()), sequence: 0, hash: FIRST_HASH, position: 0 };
+        let stream = StreamId::new(A::TYPE, id);
+        Self { log, stream, folded: Ok(folded), last_used: Instant::now() }
+    }
+}
+
+impl<A: EventSourced> Actor for AggregateActor<A> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (log, stream, folded) = (self.log.clone(), self.stream.clone(), self.folded.clone());
+        let load = async move { catch_up(&log, &stream, folded?).await };
+        // The mailbox waits meanwhile.
+        ctx.wait(load.into_actor(self).map(|loaded, actor, ctx| {
+            if let Err(error) = &loaded {
+                tracing::error!(stream = %actor.stream, %error, "a stream could not be loaded");
+            }
+            actor.settle(loaded, ctx);
+        }));
+        ctx.run_interval(IDLE_CHECK_PERIOD, |actor, ctx| {
+            if actor.last_used.elapsed() > IDLE_PERIOD_MAX {
+                ctx.stop();
+            }
+        });
+    }
+}
+
+impl<A: EventSourced> AggregateActor<A> {
+    /// Takes the state that a command led to, or leaves if nobody knows what it is now.
+    fn settle(&mut self, folded: Result<Folded<A>, DispatchError>, ctx: &mut Context<Self>) {
+        let is_lost =
+            matches!(&folded, Err(error) if !matches!(error, DispatchError::Damaged { .. }));
+        self.folded = folded;
+        if is_lost {
+            ctx.stop();
+        }
+    }
+}
+
+impl<A: EventSourced> Handler<Execute<A>> for AggregateActor<A> {
+    // Atomic: the mailbox waits until this command is on disk, so two commands for one stream never
+    // race; the fence of the log only guards against a second process.
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, message: Execute<A>, _ctx: &mut Self::Context) -> Self::Result {
+        self.last_used = Instant::now();
+        let Execute { request, reply } = message;
+        let (log, stream, folded) = (self.log.clone(), self.stream.clone(), self.folded.clone());
+        let run = async move {
+            match folded {
+                Ok(folded) => run(&log, &stream, folded, request).await,
+                Err(error) => (Err(error.clone()), Err(error)),
+            }
+        };
+        AtomicResponse::new(Box::pin(run.into_actor(self).map(|(folded, answer), actor, ctx| {
+            actor.settle(folded, ctx);
+            // A caller that went away does not mind.
+            let _ = reply.send(answer);
+        })))
+    }
+}
+
+impl<A: EventSourced> Handler<Ask<A>> for AggregateActor<A> {
+    type Result = ();
+
+    fn handle(&mut self, message: Ask<A>, _ctx: &mut Self::Context) {
+        self.last_used = Instant::now();
+        let answer = self.folded.as_ref().map(Folded::answer).map_err(Clone::clone);
+        let _ = message.reply.send(answer);
+    }
+}
+
+impl<A> Folded<A> {
+    fn answer(&self) -> Answer<A> {
+        self.answer_at(self.position)
+    }
+
+    fn answer_at(&self, position: Position) -> Answer<A> {
+        Answer { position, state: self.state.clone() }
+    }
+}
+
+/// The state afterwards, as far as it is known, and what the caller hears.
+type Ran<A> = (Result<Folded<A>, DispatchError>, Result<Answer<A>, DispatchError>);
+
+async fn run<A: EventSourced>(
+    log: &EventLog,
+    stream: &StreamId,
+    mut folded: Folded<A>,
+    request: Request<A>,
+) -> Ran<A> {
+    for _ in 0..DECISIONS_MAX {
+        let events = match folded.state.decide(request.command.clone()) {
+            Ok(events) if !events.is_empty() => events,
+            undecided => {
+                let refusal = undecided.err().map(|refusal| DispatchError::Refused {
+                    code: refusal_code(&refusal),
+                    reason: refusal.to_string(),
+                });
+                return answer_repeat(log, stream, folded, request.metadata.command, refusal).await;
+            }
+        };
+        let append = append_of(stream, &folded, &events, &request);
+        crash_point::crash_point!("dispatcher.before_append");
+        let appended = log.append(append).await;
+        crash_point::crash_point!("dispatcher.after_append");
+        match appended {
+            Ok(appended) if appended.is_repeat => {
+                let caught_up = if appended.sequence > folded.sequence {
+                    catch_up(log, stream, folded).await
+                } else {
+                    Ok(folded)
+                };
+                let answer = caught_up.as_ref().map_err(Clone::clone);
+                let answer = answer.map(|folded| folded.answer_at(appended.position));
+                return (caught_up, answer);
+            }
+            Ok(appended) => {
+                let folded = folded.after(events, appended, stream);
+                let answer = folded.as_ref().map(Folded::answer).map_err(Clone::clone);
+                return (folded, answer);
+            }
+            Err(AppendError::Conflict { .. }) => {
+                folded = match catch_up(log, stream, folded).await {
+                    Ok(folded) => folded,
+                    Err(error) => return (Err(error.clone()), Err(error)),
+                };
+            }
+            Err(AppendError::TooLarge { .. }) => {
+                let refused = DispatchError::Refused {
+                    code: "too_large".to_owned(),
+                    reason: "this is more than the log takes at once: send less".to_owned(),
+                };
+                return (Ok(folded), Err(refused));
+            }
+            Err(error) => {
+                let error = DispatchError::from(error);
+                return (Err(error.clone()), Err(error));
+            }
+        }
+    }
+    let busy = DispatchError::Busy { retry_after: RETRY_PERIOD };
+    (Ok(folded), Err(busy))
+}
+
+/// A command that changes nothing may be a repeat: then its first answer counts, even over a refusal.
+async fn answer_repeat<A: EventSourced>(
+    log: &EventLog,
+    stream: &StreamId,
+    folded: Folded<A>,
+    command: Uuid,
+    refusal: Option<DispatchError>,
+) -> Ran<A> {
+    // A stream without events has answered nobody.
+    let found = match folded.sequence {
+        0 => Ok(None),
+        _ => log.find_command(stream, command).await,
+    };
+    let answer = match (found, refusal) {
+        (Err(error), _) => Err(DispatchError::from(error)),
+        (Ok(Some(first)), _) => Ok(folded.answer_at(first.position)),
+        (Ok(None), Some(refusal)) => Err(refusal),
+        (Ok(None), None) => Ok(folded.answer()),
+    };
+    (Ok(folded), answer)
+}
+
+fn append_of<A: EventSourced>(
+    stream: &StreamId,
+    folded: &Folded<A>,
+    events: &[A::Event],
+    request: &Request<A>,
+) -> Append {
+    let new_event = |event: &A::Event| {
+        let (event_type, payload) = event.stored();
+        NewEvent { event_type, event_version: "1".to_owned(), payload: canonical_json(&payload) }
+    };
+    Append {
+        stream: stream.clone(),
+        expected: folded.sequence,
+        previous_hash: folded.hash,
+        project: request.project,
+        epoch: request.epoch,
+        metadata: request.metadata.clone(),
+        events: events.iter().map(new_event).collect(),
+        contents: request.contents.clone(),
+    }
+}
+
+impl<A: EventSourced> Folded<A> {
+    fn after(
+        mut self,
+        events: Vec<A::Event>,
+        appended: Appended,
+        stream: &StreamId,
+    ) -> Result<Self, DispatchError> {
+        for event in events {
+            self.evolve(event, stream)?;
+        }
+        self.sequence = appended.sequence;
+        self.hash = appended.hash;
+        self.position = appended.position;
+        Ok(self)
+    }
+
+    fn recorded(mut self, event: &RecordedEvent) -> Result<Self, DispatchError> {
+        let damaged = |reason: String| DispatchError::Damaged {
+            stream: event.stream.to_string(),
+            reason: format!("event {}: {reason}", event.sequence),
+        };
+        let payload = serde_json::from_str(&event.payload).map_err(|e| damaged(e.to_string()))?;
+        let restored = A::Event::restored(&event.event_type, payload);
+        self.evolve(restored.map_err(|e| damaged(e.to_string()))?, &event.stream)?;
+        self.sequence = event.sequence;
+        self.hash = event.hash;
+        self.position = event.position;
+        Ok(self)
+    }
+
+    /// `evolve` asserts what `decide` guards; where that does not hold the stream is damaged, and
+    /// only this stream.
+    fn evolve(&mut self, event: A::Event, stream: &StreamId) -> Result<(), DispatchError> {
+        let state = Arc::make_mut(&mut self.state);
+        catch_unwind(AssertUnwindSafe(|| state.evolve(event))).map_err(|panic| {
+            let reason = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_default();
+            DispatchError::Damaged { stream: stream.to_string(), reason }
+        })
+    }
+}
+
+/// Folds what the log holds beyond the state.
+async fn catch_up<A: EventSourced>(
+    log: &EventLog,
+    stream: &StreamId,
+    mut folded: Folded<A>,
+) -> Result<Folded<A>, DispatchError> {
+    loop {
+        let events = log.read_stream(stream, folded.sequence, EVENTS_PER_READ).await;
+        let events = events.map_err(|error| match error {
+            DatabaseError::Failed { reason } => {
+                DispatchError::Damaged { stream: stream.to_string(), reason }
+            }
+            error => error.into(),
+        })?;
+        let is_end = events.len() < EVENTS_PER_READ;
+        for event in &events {
+            folded = folded.recorded(event)?;
+        }
+        if is_end {
+            return Ok(folded);
+        }
+    }
+}

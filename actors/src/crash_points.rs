@@ -1,0 +1,57 @@
+//! Every place of the control plane at which a test may have it killed.
+//!
+//! Switched on from outside, see the crate `crash_point`. The list is what crash tests iterate over; a
+//! test holds it against the sources.
+
+/// All names, in the order in which an idea on its way to a branch comes by.
+pub const CRASH_POINTS: [&str; 20] = [
+    "dispatcher.before_append",
+    "dispatcher.after_append",
+    "process.before_stimulus",
+    "process.after_reacted",
+    "process.before_checkpoint",
+    "intent.before_run",
+    "intent.after_tell",
+    "intent.after_effect",
+    "intent.after_outcome",
+    "timer.before_woken",
+    "timer.after_woken",
+    "provider.before_spawn",
+    "provider.after_spawn",
+    "link.before_welcome",
+    "link.after_welcome",
+    "order.before_sent",
+    "order.after_sent",
+    "report.before_commit",
+    "report.after_commit",
+    "report.before_acknowledge",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::CRASH_POINTS;
+
+    fn collect(directory: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, names);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let calls = text.split(concat!("crash_point", "!(\"")).skip(1);
+            names.extend(calls.filter_map(|call| Some(call.split('"').next()?.to_owned())));
+        }
+    }
+
+    #[test]
+    fn the_list_names_each_place_in_the_sources_once() {
+        let mut names = BTreeSet::new();
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        let listed: BTreeSet<_> = CRASH_POINTS.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(listed, names);
+        assert_eq!(listed.len(), CRASH_POINTS.len());
+    }
+}

@@ -1,0 +1,372 @@
+//! Brings a command to the actor of its stream, starting the actor if need be.
+//!
+//! Callers await only a reply channel: one that goes away never cuts a command in two. A full mailbox
+//! is the caller's matter (`Busy`), a dead actor is not: the command is sent again, under the same
+//! id, to a new one.
+//!
+//! Read next: `aggregate_actor.rs`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::{Actor as _, Addr, ArbiterHandle, dev::ToEnvelope, prelude::SendError};
+use domain::{
+    account::Account,
+    credential::Credential,
+    event::Command,
+    event_sourced::EventSourced,
+    execution::Execution,
+    idea::{Idea, IdeaCommand},
+    node::Node,
+    project::Project,
+    session::{Session, SessionCommand},
+    workspace::{Workspace, WorkspaceCommand},
+};
+use projections::{
+    error::DatabaseError,
+    event_log::{AppendError, EventLog, Metadata, NewContent, Position},
+};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    aggregate_actor::{AggregateActor, Answer, Ask, Execute, Reply, Request},
+    caller::Caller,
+    clock::SharedClock,
+    dispatcher::actor_thread::ActorThread,
+};
+
+pub(crate) mod actor_thread;
+
+/// How many commands may wait for one actor.
+const MAILBOX_LENGTH_MAX: usize = 64;
+/// How often a command is sent to a new actor because the old one had gone.
+const SENDS_MAX: usize = 5;
+/// When a caller who was told to come back should do so.
+pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(1);
+
+/// Why a command has no position in the log. Variants tell the caller what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DispatchError {
+    /// `decide` said no: `code` is for programs, `reason` for people.
+    #[error("{reason}")]
+    Refused { code: String, reason: String },
+    /// Too many wait already. Send the same command again under the same id.
+    #[error("too many commands wait for this already")]
+    Busy { retry_after: Duration },
+    /// The log is away, and whether the command was recorded is not known. Send it again under the same id.
+    #[error("the log is not available: {reason}")]
+    Unavailable { reason: String },
+    /// The stream's events cannot be folded. Others go on; this one needs an administrator.
+    #[error("the stream {stream} is damaged: {reason}")]
+    Damaged { stream: String, reason: String },
+    /// The lease under which this was sent has passed on: stop acting.
+    #[error("the lease has passed on")]
+    Fenced,
+    /// Trying again cannot help.
+    #[error("{reason}")]
+    Failed { reason: String },
+}
+
+impl From<AppendError> for DispatchError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Fenced => Self::Fenced,
+            AppendError::Unavailable { source } => Self::Unavailable { reason: source.to_string() },
+            error => Self::Failed { reason: error.to_string() },
+        }
+    }
+}
+
+impl From<DatabaseError> for DispatchError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Unavailable { .. } => Self::Unavailable { reason: error.to_string() },
+            error => Self::Failed { reason: error.to_string() },
+        }
+    }
+}
+
+impl DispatchError {
+    /// Tells whether sending the same again may help.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
+    }
+}
+
+/// A handle on all aggregates. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: SharedClock,
+    damaged: Damaged,
+    accounts: Streams<Account>,
+    credentials: Streams<Credential>,
+    projects: Streams<Project>,
+    ideas: Streams<Idea>,
+    executions: Streams<Execution>,
+    nodes: Streams<Node>,
+    workspaces: Streams<Workspace>,
+    sessions: Streams<Session>,
+}
+
+/// Streams that could not be folded, with the reason. Clones share the list.
+#[derive(Clone, Debug, Default)]
+pub struct Damaged {
+    streams: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Damaged {
+    fn note<T>(&self, answer: &Result<T, DispatchError>) {
+        if let Err(DispatchError::Damaged { stream, reason }) = answer {
+            let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            streams.insert(stream.clone(), reason.clone());
+        }
+    }
+
+    /// The damaged streams seen so far.
+    #[must_use]
+    pub fn list(&self) -> BTreeMap<String, String> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        log: &EventLog,
+        thread: &ActorThread,
+        clock: SharedClock,
+        damaged: Damaged,
+    ) -> Self {
+        let arbiter = thread.arbiter();
+        let shared = Shared {
+            clock,
+            damaged,
+            accounts: Streams::new(log, &arbiter),
+            credentials: Streams::new(log, &arbiter),
+            projects: Streams::new(log, &arbiter),
+            ideas: Streams::new(log, &arbiter),
+            executions: Streams::new(log, &arbiter),
+            nodes: Streams::new(log, &arbiter),
+            workspaces: Streams::new(log, &arbiter),
+            sessions: Streams::new(log, &arbiter),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Has a command decided by its aggregate. Answers once its events are on disk; `contents` are
+    /// written with them. The position is where the answer is recorded, also for a repeat.
+    pub async fn send(
+        &self,
+        caller: &Caller,
+        command: impl Into<Command>,
+        contents: Vec<NewContent>,
+    ) -> Result<Position, DispatchError> {
+        let command = command.into();
+        let project = project_of(&command).or_else(|| Some(contents.first()?.project));
+        let metadata = Metadata {
+            actor: caller.actor.clone(),
+            command: caller.command.0,
+            causation: caller.causation,
+            correlation: caller.correlation,
+            at: self.shared.clock.now(),
+        };
+        let circumstances = Circumstances { metadata, contents, project };
+        let shared = &*self.shared;
+        let answer = match command {
+            Command::Account(id, command) => {
+                shared.accounts.send(id.0, command, circumstances).await
+            }
+            Command::Credential(id, command) => {
+                shared.credentials.send(id.0, command, circumstances).await
+            }
+            Command::Project(id, command) => {
+                shared.projects.send(id.0, command, circumstances).await
+            }
+            Command::Idea(id, command) => shared.ideas.send(id.0, command, circumstances).await,
+            Command::Execution(id, command) => {
+                shared.executions.send(id.0, command, circumstances).await
+            }
+            Command::Node(id, command) => shared.nodes.send(id.0, command, circumstances).await,
+            Command::Workspace(id, command) => {
+                shared.workspaces.send(id.0, command, circumstances).await
+            }
+            Command::Session(id, command) => {
+                shared.sessions.send(id.0, command, circumstances).await
+            }
+        };
+        shared.damaged.note(&answer);
+        answer
+    }
+
+    /// The newest state of an aggregate; its default where nothing is recorded.
+    pub async fn state<A: Known>(&self, id: Uuid) -> Result<Arc<A>, DispatchError> {
+        let answer = A::streams(self).ask(id).await;
+        self.shared.damaged.note(&answer);
+        Ok(answer?.state)
+    }
+
+    /// Streams that could not be folded, with the reason.
+    #[must_use]
+    pub fn damaged(&self) -> BTreeMap<String, String> {
+        self.shared.damaged.list()
+    }
+}
+
+/// An aggregate that the dispatcher knows.
+pub trait Known: EventSourced {
+    #[doc(hidden)]
+    #[expect(private_interfaces, reason = "only this module implements it")]
+    fn streams(dispatcher: &Dispatcher) -> &Streams<Self>;
+}
+
+macro_rules! known {
+    ($($noun:ident: $field:ident,)*) => {$(
+        impl Known for $noun {
+            #[expect(private_interfaces, reason = "only this module implements it")]
+            fn streams(dispatcher: &Dispatcher) -> &Streams<Self> {
+                &dispatcher.shared.$field
+            }
+        }
+    )*};
+}
+
+known! {
+    Account: accounts,
+    Credential: credentials,
+    Project: projects,
+    Idea: ideas,
+    Execution: executions,
+    Node: nodes,
+    Workspace: workspaces,
+    Session: sessions,
+}
+
+/// Whose share of each commit a command counts against, where the command says so itself.
+fn project_of(command: &Command) -> Option<Uuid> {
+    let project = match command {
+        Command::Project(project, _) => *project,
+        Command::Idea(
+            _,
+            IdeaCommand::Draft { project, .. } | IdeaCommand::Submit { project, .. },
+        )
+        | Command::Session(_, SessionCommand::Begin { project, .. }) => *project,
+        Command::Workspace(_, WorkspaceCommand::Request { spec, .. }) => spec.project,
+        _ => return None,
+    };
+    Some(project.0)
+}
+
+#[derive(Clone, Debug)]
+struct Circumstances {
+    metadata: Metadata,
+    contents: Vec<NewContent>,
+    project: Option<Uuid>,
+}
+
+/// The running actors of one kind of stream.
+#[derive(Debug)]
+pub(crate) struct Streams<A: EventSourced> {
+    log: EventLog,
+    arbiter: ArbiterHandle,
+    // One address per actor, shared and never cloned: a clone would have a place of its own in the
+    // mailbox, beyond its bound.
+    running: Mutex<HashMap<Uuid, Arc<Addr<AggregateActor<A>>>>>,
+}
+
+impl<A: EventSourced> Streams<A> {
+    pub(crate) fn new(log: &EventLog, arbiter: &ArbiterHandle) -> Self {
+        Self { log: log.clone(), arbiter: arbiter.clone(), running: Mutex::default() }
+    }
+
+    async fn send(
+        &self,
+        id: Uuid,
+        command: A::Command,
+        circumstances: Circumstances,
+    ) -> Result<Position, DispatchError> {
+        let Circumstances { metadata, contents, project } = circumstances;
+        let request = Request { command, metadata, contents, project, epoch: None };
+        Ok(self.execute(id, request).await?.position)
+    }
+
+    /// Has a request run by the actor of a stream.
+    pub(crate) async fn execute(
+        &self,
+        id: Uuid,
+        request: Request<A>,
+    ) -> Result<Answer<A>, DispatchError> {
+        self.deliver(id, |reply| Execute { request: request.clone(), reply }).await
+    }
+
+    /// Asks the actor of a stream for its state.
+    pub(crate) async fn ask(&self, id: Uuid) -> Result<Answer<A>, DispatchError> {
+        self.deliver(id, |reply| Ask { reply }).await
+    }
+
+    async fn deliver<M>(
+        &self,
+        id: Uuid,
+        message: impl Fn(Reply<A>) -> M,
+    ) -> Result<Answer<A>, DispatchError>
+    where
+        M: actix::Message<Result = ()> + Send + 'static,
+        AggregateActor<A>: actix::Handler<M>,
+        <AggregateActor<A> as actix::Actor>::Context: ToEnvelope<AggregateActor<A>, M>,
+    {
+        for _ in 0..SENDS_MAX {
+            let address = self.address(id);
+            let (reply, answer) = oneshot::channel();
+            match address.try_send(message(reply)) {
+                Ok(()) => {}
+                Err(SendError::Full(_)) => {
+                    return Err(DispatchError::Busy { retry_after: RETRY_PERIOD });
+                }
+                Err(SendError::Closed(_)) => {
+                    self.forget(id, &address);
+                    continue;
+                }
+            }
+            match answer.await {
+                Ok(answer) => return answer,
+                // It left before it came to this message: the next one is told the same.
+                Err(_) => self.forget(id, &address),
+            }
+        }
+        Err(DispatchError::Failed { reason: "the actor of this stream keeps dying".to_owned() })
+    }
+
+    fn address(&self, id: Uuid) -> Arc<Addr<AggregateActor<A>>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = running.get(&id).filter(|address| address.connected()) {
+            return Arc::clone(address);
+        }
+        // Those that left after a long idle time are swept out when the table has to grow.
+        if running.len() == running.capacity() {
+            running.retain(|_, address| address.connected());
+        }
+        let log = self.log.clone();
+        let address = AggregateActor::start_in_arbiter(&self.arbiter, move |ctx| {
+            ctx.set_mailbox_capacity(MAILBOX_LENGTH_MAX);
+            AggregateActor::new(log, id)
+        });
+        let address = Arc::new(address);
+        running.insert(id, Arc::clone(&address));
+        address
+    }
+
+    fn forget(&self, id: Uuid, dead: &Arc<Addr<AggregateActor<A>>>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.get(&id).is_some_and(|address| Arc::ptr_eq(address, dead)) {
+            running.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Who acts: processes and timers run in one replica only, the one that holds the lease.
+//!
+//! On SQLite there is one process, and it always holds it. On PostgreSQL the lease is a row compared
+//! with the database's clock; it is renewed every 3 s and lasts 9 s. Every append of a process names the
+//! lease's epoch, and the log refuses it once the lease has passed on: the row saves work, the epoch is
+//! the fence.
+
+use std::time::Duration;
+
+use projections::{database::Database, lease_row::LeaseRow};
+use tokio::{sync::watch, time::Instant};
+use uuid::Uuid;
+
+use crate::{random, tasks::Tasks};
+
+const PERIOD: Duration = Duration::from_secs(9);
+const RENEW_PERIOD: Duration = Duration::from_secs(3);
+
+/// One time of holding the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tenure {
+    /// What appends name; None where there can be only one process.
+    pub(crate) append: Option<u64>,
+    /// What orders carry, so that agents refuse those of a former holder.
+    pub(crate) order: u64,
+}
+
+/// Acts while the lease is held: `act` starts tasks in the group that it is given. `is_held` hears of it.
+pub(crate) async fn act_while_held(
+    database: Database,
+    is_held: watch::Sender<bool>,
+    stopped: impl Future<Output = ()>,
+    act: impl Fn(Tenure, &Tasks),
+) {
+    tokio::pin!(stopped);
+    if !database.log().is_postgres() {
+        let tasks = Tasks::new();
+        is_held.send_replace(true);
+        act(Tenure { append: None, order: 1 }, &tasks);
+        stopped.await;
+        tasks.stop().await;
+        return;
+    }
+    let (row, holder) = (LeaseRow::new(&database), random::uuid());
+    loop {
+        let asked_at = Instant::now();
+        if let Ok(Some(lease)) = row.acquire(holder, PERIOD).await {
+            tracing::info!(epoch = lease.epoch, "this process acts from here on");
+            let tasks = Tasks::new();
+            is_held.send_replace(true);
+            act(Tenure { append: Some(lease.epoch), order: lease.epoch }, &tasks);
+            let is_stopped = tokio::select! {
+                () = &mut stopped => true,
+                () = hold(&row, holder, lease.epoch, asked_at) => false,
+            };
+            is_held.send_replace(false);
+            tasks.stop().await;
+            if is_stopped {
+                // Worth a try only: it runs out by itself.
+                let _ = row.release(holder, lease.epoch).await;
+                return;
+            }
+            tracing::warn!("the lease is lost: another process acts");
+        }
+        tokio::select! {
+            () = &mut stopped => return,
+            () = tokio::time::sleep(RENEW_PERIOD) => {}
+        }
+    }
+}
+
+/// Renews the lease until it cannot be sure any more that it holds it.
+async fn hold(row: &LeaseRow, holder: Uuid, epoch: u64, mut renewed_at: Instant) {
+    loop {
+        tokio::time::sleep(RENEW_PERIOD).await;
+        let asked_at = Instant::now();
+        // Counted from before the question, so that our idea of its end is never later than the row's.
+        let until = renewed_at + PERIOD;
+        match tokio::time::timeout_at(until, row.renew(holder, epoch, PERIOD)).await {
+            Ok(Ok(Some(_))) => renewed_at = asked_at,
+            Ok(Ok(None)) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
+        }
+    }
+}

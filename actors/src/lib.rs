@@ -1,0 +1,32 @@
+//! Runs aggregates and processes, and performs effects: the part of the control plane that acts.
+//!
+//! It alone decides what a node's agent is told. It knows neither HTTP nor SQL. actix stays behind
+//! three files: the thread its loop runs on, the dispatcher and the aggregate actor.
+//!
+//! Read next: [`system`] starts everything, [`dispatcher`] brings commands to their actors.
+
+pub mod agent_link;
+mod aggregate_actor;
+mod branch_name;
+pub mod caller;
+pub mod clock;
+pub mod crash_points;
+pub mod credentials;
+pub mod dispatcher;
+mod effects;
+pub mod faults;
+mod intent_runner;
+mod lease;
+pub mod live_hub;
+mod order;
+mod process_actor;
+pub mod provider;
+pub mod random;
+mod report;
+pub mod sealing;
+pub mod settings;
+pub mod sign_in;
+pub mod submit_idea;
+pub mod system;
+pub mod tasks;
+mod timer;

@@ -1,0 +1,93 @@
+//! What the control plane is told when it starts. Every limit is here; none is hidden.
+
+use std::path::PathBuf;
+
+use domain::{
+    agent_protocol::WorkspaceLimits,
+    values::{Periods, ProviderKind},
+};
+
+use crate::{clock::SharedClock, faults::Faults, provider::simulated::SimulatedSettings};
+
+/// Everything that [`crate::system::System::start`] needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Keys, the control socket and, with SQLite, the databases live here.
+    pub data_dir: PathBuf,
+    /// `sqlite:` or `postgres://…`.
+    pub database_url: String,
+    /// Name of the account that owns this installation.
+    pub owner_name: String,
+    pub clock: SharedClock,
+    pub node: NodeSettings,
+    pub workspaces: WorkspaceSettings,
+    pub periods: Periods,
+    /// Where Claude Code's requests go.
+    pub anthropic_base_url: String,
+    /// What goes wrong on purpose; nothing but in tests.
+    pub faults: Faults,
+}
+
+/// Where workspaces run.
+#[derive(Clone, Debug)]
+pub enum NodeSettings {
+    Local(LocalSettings),
+    Simulated(SimulatedSettings),
+}
+
+impl NodeSettings {
+    #[must_use]
+    pub fn kind(&self) -> ProviderKind {
+        match self {
+            Self::Local(_) => ProviderKind::Local,
+            Self::Simulated(_) => ProviderKind::Simulated,
+        }
+    }
+}
+
+/// How the agent on this machine is started.
+#[derive(Clone, Debug)]
+pub struct LocalSettings {
+    /// The agent's program; None where it could not be found.
+    pub agent: Option<PathBuf>,
+    /// The version that agents have to have; others are drained and replaced.
+    pub agent_version: String,
+    /// The agent's own directory.
+    pub agent_data_dir: PathBuf,
+    /// How many workspaces this machine may carry.
+    pub slots: u8,
+    /// Further arguments for the agent.
+    pub arguments: Vec<String>,
+}
+
+/// What each workspace gets.
+#[derive(Clone, Debug)]
+pub struct WorkspaceSettings {
+    /// For the demo agent.
+    pub base_image: String,
+    /// With Claude Code's adapter in it.
+    pub claude_image: String,
+    pub author_name: String,
+    pub author_email: String,
+    pub limits: WorkspaceLimits,
+}
+
+impl Default for WorkspaceSettings {
+    fn default() -> Self {
+        Self {
+            base_image: "sam-base:1".to_owned(),
+            claude_image: "sam-claude:1".to_owned(),
+            author_name: "SAM".to_owned(),
+            author_email: "sam@localhost".to_owned(),
+            limits: WorkspaceLimits {
+                memory_bytes: 4 << 30,
+                cpu_millis: 2000,
+                processes: 1024,
+                disk_bytes: 0,
+            },
+        }
+    }
+}
+
+/// Where Claude Code's requests go unless something else is said.
+pub const ANTHROPIC_BASE_URL: &str = "https://api.anthropic.com";

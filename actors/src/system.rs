@@ -1,0 +1,326 @@
+//! The whole of the running control plane on one page: what is started, in which order, and how it ends.
+//!
+//! Order: databases and log, keys, actors, read models; then what acts: the link to the nodes' agents,
+//! the provider, and the processes with their timers, which run only while the lease is held. It ends the
+//! other way round, so that nothing acts on something that is gone.
+//!
+//! Read next: [`crate::dispatcher`] for commands, [`crate::process_actor`] for what follows from them.
+
+use std::sync::Arc;
+
+use domain::{
+    ids::{AccountId, ExecutionId, InstallationId, NodeId},
+    node::Node,
+    process::{
+        Process, close_workspace::CloseWorkspace, open_workspace::OpenWorkspace,
+        retire_node::RetireNode, run_execution::RunExecution,
+    },
+};
+use projections::{
+    database::Database,
+    error::DatabaseError,
+    event_log::{self, EventLog, Position},
+    meta::Meta,
+    projector::RunningProjector,
+    read_models,
+};
+use tokio::sync::watch;
+
+use crate::{
+    agent_link::{AgentLinks, NodeHealth, connection::Reception, listener, signing::Signing},
+    clock::SharedClock,
+    credentials::Credentials,
+    dispatcher::{Damaged, DispatchError, Dispatcher, Streams, actor_thread::ActorThread},
+    effects::{Effects, node_of},
+    faults::Faults,
+    intent_runner::{Runner, Tools},
+    lease::{self, Tenure},
+    live_hub::LiveHub,
+    order::Orders,
+    process_actor::ProcessReader,
+    provider::{
+        Provider,
+        local::{Control, LocalProvider},
+        simulated::SimulatedProvider,
+    },
+    random,
+    report::{Desk, Reports},
+    sealing::{Sealing, SealingError},
+    settings::{NodeSettings, Settings},
+    sign_in::SignIn,
+    submit_idea::{Ideas, PlatformDefaults},
+    tasks::Tasks,
+    timer::Timer,
+};
+
+/// Why the control plane could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the database: {0}")]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
+    #[error("the owner's account: {0}")]
+    Dispatch(#[from] DispatchError),
+    #[error("{what}: {source}")]
+    Machine {
+        what: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The running control plane.
+pub struct System {
+    pub installation: InstallationId,
+    pub owner: AccountId,
+    pub database: Database,
+    pub log: EventLog,
+    pub dispatcher: Dispatcher,
+    pub sealing: Sealing,
+    pub hub: LiveHub,
+    pub sign_in: SignIn,
+    pub credentials: Credentials,
+    pub ideas: Ideas,
+    links: AgentLinks,
+    projector: RunningProjector,
+    actors: ActorThread,
+    /// Listens to agents.
+    listening: Tasks,
+    /// Runs processes and timers while the lease is held.
+    acting: Tasks,
+}
+
+const SOCKET_FILE: &str = "control.sock";
+const PUBLIC_KEY_FILE: &str = "control.pem";
+
+impl System {
+    /// Starts everything. Must be called on the runtime that is to run it.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let machine = |what| move |source| StartError::Machine { what, source };
+        std::fs::create_dir_all(&settings.data_dir).map_err(machine("the data directory"))?;
+        let clock = Arc::clone(&settings.clock);
+        let database = Database::open(&settings.database_url, &settings.data_dir).await?;
+        let log = EventLog::open(&database, event_log::Options::default()).await?;
+        let installation = InstallationId(Meta::new(&database).installation(random::uuid()).await?);
+        let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::clone(&clock))?;
+        let actors = ActorThread::start().map_err(machine("the actors' thread"))?;
+        let dispatcher = Dispatcher::new(&log, &actors, Arc::clone(&clock), Damaged::default());
+        let sign_in = SignIn::new(&database, Arc::clone(&clock), installation);
+        sign_in.register_owner(&dispatcher, &settings.owner_name).await?;
+        let credentials = Credentials::new(&sealing, &dispatcher);
+        let is_held = watch::Sender::new(false);
+        let projector = read_models::projector(&database, &log);
+        let projector = projector.while_permitted(is_held.subscribe()).start();
+        let defaults =
+            PlatformDefaults { provider: settings.node.kind(), periods: settings.periods };
+        let ideas = Ideas {
+            dispatcher: dispatcher.clone(),
+            sealing: sealing.clone(),
+            credentials: credentials.clone(),
+            log: log.clone(),
+            defaults,
+        };
+        let system = Self {
+            installation,
+            owner: sign_in.owner(),
+            database,
+            log,
+            dispatcher,
+            sealing,
+            hub: LiveHub::default(),
+            sign_in,
+            credentials,
+            ideas,
+            links: AgentLinks::new(),
+            projector,
+            actors,
+            listening: Tasks::new(),
+            acting: Tasks::new(),
+        };
+        system.start_acting(settings, clock, is_held).await?;
+        Ok(system)
+    }
+
+    async fn start_acting(
+        &self,
+        settings: Settings,
+        clock: SharedClock,
+        is_held: watch::Sender<bool>,
+    ) -> Result<(), StartError> {
+        let machine = |what| move |source| StartError::Machine { what, source };
+        let seed = self.sealing.signing_seed().await?;
+        let signing = Signing::new(&seed, self.installation).map_err(machine("the signing key"))?;
+        let directory = std::path::absolute(&settings.data_dir);
+        let directory = directory.map_err(machine("the data directory"))?;
+        let public_key = directory.join(PUBLIC_KEY_FILE);
+        signing.write_public_key(&public_key).map_err(machine("the public key's file"))?;
+        let socket = directory.join(SOCKET_FILE);
+        let listener = listener::open(&socket).map_err(machine("the control socket"))?;
+        let desk = Desk::new(&self.dispatcher, &self.sealing, &self.hub, &self.links);
+        let epoch = watch::Sender::new(1);
+        let node = node_of(self.installation, settings.node.kind());
+        let version = match &settings.node {
+            NodeSettings::Local(local) => local.agent_version.clone(),
+            NodeSettings::Simulated(simulated) => simulated.agent_version.clone(),
+        };
+        let reception = Arc::new(Reception {
+            installation: self.installation,
+            node,
+            version,
+            signing,
+            links: self.links.clone(),
+            reports: Reports::start(desk, &self.listening),
+            hub: self.hub.clone(),
+            clock: Arc::clone(&clock),
+            epoch: epoch.subscribe(),
+        });
+        let tasks = self.listening.clone();
+        self.listening.start("agent listener", listener::run(listener, reception, tasks));
+        let provider: Arc<dyn Provider> = match settings.node.clone() {
+            NodeSettings::Local(local) => {
+                let control = Control { socket, public_key, installation: self.installation, node };
+                Arc::new(LocalProvider::new(local, control, &self.listening))
+            }
+            NodeSettings::Simulated(simulated) => {
+                Arc::new(SimulatedProvider::new(simulated, node, socket, &self.listening))
+            }
+        };
+        let acting = Acting::new(self, settings, provider, clock);
+        acting.resume_node(node).await;
+        let stopped = self.acting.stopped();
+        let act =
+            lease::act_while_held(self.database.clone(), is_held, stopped, move |tenure, tasks| {
+                epoch.send_replace(tenure.order);
+                acting.act(tenure, tasks);
+            });
+        self.acting.start_to_its_end("lease", act);
+        Ok(())
+    }
+
+    /// A receiver that sees up to where the read models show the log.
+    #[must_use]
+    pub fn projected(&self) -> watch::Receiver<Position> {
+        self.projector.projected()
+    }
+
+    /// What is known of a node's agent at this moment; None while it is not connected.
+    #[must_use]
+    pub fn node_health(&self, node: NodeId) -> Option<NodeHealth> {
+        self.links.health(node)
+    }
+
+    /// Lends a model key for one execution; it is never stored.
+    pub fn lend_model_key(&self, execution: ExecutionId, key: &str) {
+        self.credentials.lend(execution, key);
+    }
+
+    /// Ends everything, in the reverse order of its start. What is under way goes on at the next start.
+    pub async fn stop(self) {
+        self.acting.stop().await;
+        self.listening.stop().await;
+        self.projector.close().await;
+        self.log.close().await;
+        self.actors.stop().await;
+        self.database.close().await;
+    }
+}
+
+/// What processes are made from at the beginning of each tenure.
+struct Acting {
+    installation: InstallationId,
+    database: Database,
+    log: EventLog,
+    dispatcher: Dispatcher,
+    links: AgentLinks,
+    orders: Orders,
+    provider: Arc<dyn Provider>,
+    clock: SharedClock,
+    faults: Faults,
+    arbiter: actix::ArbiterHandle,
+}
+
+impl Acting {
+    fn new(
+        system: &System,
+        settings: Settings,
+        provider: Arc<dyn Provider>,
+        clock: SharedClock,
+    ) -> Self {
+        let orders = Orders {
+            log: system.log.clone(),
+            dispatcher: system.dispatcher.clone(),
+            sealing: system.sealing.clone(),
+            credentials: system.credentials.clone(),
+            workspaces: settings.workspaces,
+            anthropic_base_url: settings.anthropic_base_url,
+        };
+        Self {
+            installation: system.installation,
+            database: system.database.clone(),
+            log: system.log.clone(),
+            dispatcher: system.dispatcher.clone(),
+            links: system.links.clone(),
+            orders,
+            provider,
+            clock,
+            faults: settings.faults,
+            arbiter: system.actors.arbiter(),
+        }
+    }
+
+    /// A node that is in use must have its agent back, whatever happened to it meanwhile.
+    async fn resume_node(&self, node: NodeId) {
+        let state = match self.dispatcher.state::<Node>(node.0).await {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::error!(%error, "the state of this machine's node is not known");
+                return;
+            }
+        };
+        if let Node::Requested { spec } | Node::Running { spec, .. } | Node::Stopping { spec } =
+            &*state
+            && let Err(error) = self.provider.start(node, spec).await
+        {
+            tracing::error!(%error, "the agent of this machine cannot be started");
+        }
+    }
+
+    /// Starts timers and processes.
+    fn act(&self, tenure: Tenure, tasks: &Tasks) {
+        let timer = Timer::new(&self.clock);
+        tasks.start("timer", timer.clone().run(Arc::clone(&self.clock)));
+        let effects = Effects {
+            installation: self.installation,
+            log: self.log.clone(),
+            dispatcher: self.dispatcher.clone(),
+            links: self.links.clone(),
+            orders: self.orders.clone(),
+            provider: Arc::clone(&self.provider),
+            timer: timer.clone(),
+            clock: Arc::clone(&self.clock),
+            tenure,
+        };
+        let tools = Tools {
+            dispatcher: self.dispatcher.clone(),
+            effects,
+            timer,
+            clock: Arc::clone(&self.clock),
+            tenure,
+            tasks: tasks.clone(),
+            faults: self.faults.clone(),
+        };
+        self.start_process::<RunExecution>(&tools);
+        self.start_process::<OpenWorkspace>(&tools);
+        self.start_process::<CloseWorkspace>(&tools);
+        self.start_process::<RetireNode>(&tools);
+    }
+
+    fn start_process<P: Process>(&self, tools: &Tools) {
+        let runner = Runner::<P>::new(tools.clone(), Streams::new(&self.log, &self.arbiter));
+        let (log, database, clock) = (self.log.clone(), self.database.clone(), self.clock.clone());
+        tools.tasks.keep(P::TYPE, move || {
+            ProcessReader::new(&log, &database, &clock, runner.clone()).run()
+        });
+    }
+}

@@ -1,0 +1,142 @@
+//! `setup` brings a repository into the container, `bundle` brings the commits out.
+//!
+//! Both talk git bundles over stdio, so the container needs no remote and no credential. Either may
+//! be killed at any point and run again.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use crate::{
+    place,
+    protocol::{Bundle, BundleMade, Setup, SetupDone},
+};
+
+/// Written last: a repository without it was not finished.
+const MARK: &str = ".git/sam-setup.json";
+
+/// Clones the bundle on stdin, or finds that it was done before.
+pub(crate) fn setup(wish: &str) -> io::Result<()> {
+    let wish: Setup = serde_json::from_str(wish)?;
+    let directory = PathBuf::from(&wish.directory);
+    let done = match fs::read(directory.join(MARK)) {
+        Ok(mark) => {
+            // Whoever sends the bundle waits until it is taken.
+            io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+            serde_json::from_slice(&mark)?
+        }
+        Err(_) => clone(&wish, &directory)?,
+    };
+    let mut line = serde_json::to_vec(&done)?;
+    line.push(b'\n');
+    io::stdout().write_all(&line)
+}
+
+fn clone(wish: &Setup, directory: &Path) -> io::Result<SetupDone> {
+    let bundle = place::directory()?.join("incoming.bundle");
+    io::copy(&mut io::stdin().lock(), &mut fs::File::create(&bundle)?)?;
+    fs::create_dir_all(directory)?;
+    empty(directory)?;
+    let git = Git { directory };
+    git.run(&["init", "--quiet", "--initial-branch", &wish.base_branch])?;
+    let bundle_path = bundle.to_string_lossy().into_owned();
+    let all = "+refs/heads/*:refs/remotes/origin/*";
+    git.run(&["fetch", "--quiet", "--no-tags", &bundle_path, all])?;
+    git.run(&["config", "user.name", &wish.author_name])?;
+    git.run(&["config", "user.email", &wish.author_email])?;
+
+    let base = format!("refs/remotes/origin/{}", wish.base_branch);
+    let continued = format!("refs/remotes/origin/{}", wish.branch);
+    let is_continued = git.run(&["rev-parse", "--verify", "--quiet", &continued]).is_ok();
+    let start = if is_continued { &continued } else { &base };
+    git.run(&["checkout", "--quiet", "--no-track", "-B", &wish.branch, start])?;
+    let start_commit = git.run(&["rev-parse", "HEAD"])?;
+    // Histories without a common commit are compared from the base itself.
+    let base_commit = git
+        .run(&["merge-base", &base, "HEAD"])
+        .or_else(|_| git.run(&["rev-parse", &format!("{base}^{{commit}}")]))?;
+    let done = SetupDone { base_branch: wish.base_branch.clone(), base_commit, start_commit };
+    let unfinished = directory.join(".git/sam-setup.json.new");
+    fs::write(&unfinished, serde_json::to_vec(&done)?)?;
+    fs::rename(unfinished, directory.join(MARK))?;
+    fs::remove_file(bundle)?;
+    Ok(done)
+}
+
+/// Removes what a set-up that was cut short has left. The directory itself is a mount point.
+fn empty(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name() == "lost+found" {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Commits what is left, and writes one line of JSON and a git bundle to stdout.
+pub(crate) fn bundle(wish: &str) -> io::Result<()> {
+    let wish: Bundle = serde_json::from_str(wish)?;
+    let directory = PathBuf::from(&wish.directory);
+    let setup: SetupDone = serde_json::from_slice(&fs::read(directory.join(MARK))?)?;
+    let git = Git { directory: &directory };
+    // A coding agent that was killed may have held the lock; nobody else is left.
+    let _ = fs::remove_file(directory.join(".git/index.lock"));
+    git.run(&["add", "--all"])?;
+    if git.run(&["diff", "--cached", "--quiet"]).is_err() {
+        git.run(&["commit", "--quiet", "--no-verify", "--message", &wish.commit_message])?;
+    }
+    let head = git.run(&["rev-parse", "HEAD"])?;
+    let beyond = format!("^{}", setup.start_commit);
+    let n_commits = git.run(&["rev-list", "--count", "HEAD", &beyond])?;
+    let path = place::directory()?.join("outgoing.bundle");
+    let mut n_bytes = 0;
+    if n_commits != "0" {
+        let path = path.to_string_lossy().into_owned();
+        git.run(&["bundle", "create", "--quiet", &path, "HEAD", &beyond])?;
+        n_bytes = fs::metadata(&path)?.len();
+    }
+    let SetupDone { base_commit, start_commit, .. } = setup;
+    let mut line = serde_json::to_vec(&BundleMade { base_commit, start_commit, head, n_bytes })?;
+    line.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&line)?;
+    if n_bytes > 0 {
+        io::copy(&mut fs::File::open(&path)?.take(n_bytes), &mut stdout)?;
+        fs::remove_file(path)?;
+    }
+    stdout.flush()
+}
+
+/// Git in the container's work tree.
+struct Git<'a> {
+    directory: &'a Path,
+}
+
+impl Git<'_> {
+    /// Runs it and gives what it printed, or what it complained about.
+    fn run(&self, arguments: &[&str]) -> io::Result<String> {
+        // Hooks and signing belong to the people who set them up, not to us.
+        let Output { status, stdout, stderr } = Command::new("git")
+            .args(["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"])
+            .args(["-c", "safe.directory=*"])
+            .args(arguments)
+            .current_dir(self.directory)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .output()?;
+        if status.success() {
+            return Ok(String::from_utf8_lossy(&stdout).trim().to_string());
+        }
+        let complaint = String::from_utf8_lossy(&stderr).trim().to_string();
+        let verb = arguments.first().copied().unwrap_or_default();
+        Err(io::Error::other(format!("git {verb}: {complaint}")))
+    }
+}

@@ -1,0 +1,113 @@
+//! The `sam` command: one program that is the server, or speaks with the one that runs.
+//!
+//! Results go to stdout, the last line being what a script wants; progress goes to stderr. Listings are a
+//! JSON array with `--json`, streams are one JSON document a line.
+//!
+//! Read next: `cli/serve.rs`, `cli/run.rs`, and `cli/data_directory.rs` for who is the server.
+
+pub mod client;
+mod console;
+mod control_plane;
+pub mod data_directory;
+mod listings;
+mod log_tail;
+mod offline;
+mod run;
+mod serve;
+pub mod setup;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Flags, Settings},
+    openapi,
+};
+
+/// Turns a written idea into a branch: an AI coding agent works on it in a container.
+#[derive(Debug, Parser)]
+#[command(name = "sam", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the web UI and the API, and run ideas.
+    Serve,
+    /// Have one idea carried out, and print the branch.
+    Run(run::RunArguments),
+    /// Make ready what a node on this machine needs: container engine and base image.
+    Setup,
+    /// Print a new sign-in link of the running server.
+    SignIn,
+    /// List the ideas of all projects.
+    Ideas(listings::ListingArguments),
+    /// List the linked projects.
+    Projects(listings::ListingArguments),
+    /// List the machines.
+    Nodes(listings::ListingArguments),
+    /// List the containers.
+    Workspaces(listings::ListingArguments),
+    /// Read the event log.
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
+    /// Print the description of the browser API.
+    #[command(hide = true)]
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// Print events in the order in which they were recorded.
+    Tail(log_tail::TailArguments),
+}
+
+/// Runs the command that the program was started with.
+pub async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match perform(arguments).await {
+        Ok(code) => code,
+        Err(error) => {
+            console::progress(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if matches!(arguments.command, Command::Openapi) {
+        console::result(openapi::text()?.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = Settings::resolve(&arguments.flags)?;
+    start_logging(&settings)?;
+    match arguments.command {
+        Command::Serve => serve::serve(settings).await?,
+        Command::Run(arguments) => return run::run(settings, arguments).await,
+        Command::Setup => setup::all().await?,
+        Command::SignIn => serve::print_new_link(&settings).await?,
+        Command::Ideas(arguments) => listings::ideas(&settings, arguments).await?,
+        Command::Projects(arguments) => listings::projects(&settings, arguments).await?,
+        Command::Nodes(arguments) => listings::nodes(&settings, arguments).await?,
+        Command::Workspaces(arguments) => listings::workspaces(&settings, arguments).await?,
+        Command::Log { command: LogCommand::Tail(arguments) } => {
+            log_tail::tail(&settings, arguments).await?;
+        }
+        Command::Openapi => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_logging(settings: &Settings) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    subscriber.with_writer(std::io::stderr).with_target(true).init();
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! What reading commands show while no server runs: the log and the read models, opened only to read.
+//!
+//! The read models may be a moment behind if the last server was killed; the next one catches up.
+
+use std::sync::Arc;
+
+use actors::{clock::system::SystemClock, sealing::Sealing};
+use domain::ids::AccountId;
+use projections::{
+    account_list,
+    database::Database,
+    event_log::{EventLog, Options, RecordedEvent},
+    node_directory, project_overview,
+};
+
+use crate::{
+    config::Settings,
+    queries::{
+        ideas::{self, Idea},
+        nodes::{self, Node},
+        projects::Project,
+        workspaces::{self, Workspace},
+    },
+    server::Link,
+};
+
+/// The stored state of a data directory.
+pub(super) struct Offline {
+    database: Database,
+    log: EventLog,
+    sealing: Sealing,
+    owner: Option<AccountId>,
+}
+
+impl Offline {
+    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let database = Database::open(&settings.database_url, &settings.data_dir).await?;
+        let log = EventLog::open(&database, Options::default()).await?;
+        let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::new(SystemClock))?;
+        let owner = account_list::list(&database).await?.first().map(|account| account.id);
+        Ok(Self { database, log, sealing, owner })
+    }
+
+    pub(super) async fn projects(&self) -> anyhow::Result<Vec<Project>> {
+        let Some(owner) = self.owner else { return Ok(Vec::new()) };
+        let rows = project_overview::list(&self.database, owner).await?;
+        Ok(rows.into_iter().map(Project::from).collect())
+    }
+
+    pub(super) async fn ideas(&self) -> anyhow::Result<Vec<Idea>> {
+        let Some(owner) = self.owner else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for project in project_overview::list(&self.database, owner).await? {
+            all.extend(ideas::list(&self.database, &self.sealing, project.id).await?);
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn nodes(&self) -> anyhow::Result<Vec<Node>> {
+        let Some(owner) = self.owner else { return Ok(Vec::new()) };
+        let rows = node_directory::list(&self.database, owner).await?;
+        Ok(rows.into_iter().map(|row| nodes::document(row, Link::default())).collect())
+    }
+
+    pub(super) async fn workspaces(&self) -> anyhow::Result<Vec<Workspace>> {
+        let Some(owner) = self.owner else { return Ok(Vec::new()) };
+        Ok(workspaces::list(&self.database, owner).await?)
+    }
+
+    pub(super) async fn events(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> anyhow::Result<Vec<RecordedEvent>> {
+        Ok(self.log.read_all(after, limit).await?)
+    }
+}

@@ -1,0 +1,313 @@
+//! What one browser sees of the live feed, and what it has seen already.
+
+use std::{collections::HashMap, sync::Arc};
+
+use actix_web::web::{Bytes, Data};
+use actors::live_hub::Following;
+use domain::{
+    agent_protocol::LiveChunk,
+    ids::{MessageId, SessionId},
+};
+use projections::{
+    chat_transcript::{self, ItemKind},
+    event_log::Position,
+};
+
+use crate::{
+    access,
+    caller::Caller,
+    live::{
+        feed::{Change, Relations},
+        frames::{ChangedItem, Chunk, ClientFrame, Hello, OpenMessage, OpenMessages, ServerFrame},
+    },
+    problem::Problem,
+    queries::items,
+    server::Server,
+};
+
+/// What the actor takes.
+pub(super) enum Input {
+    Opened,
+    Text(String),
+    Ping(Bytes),
+    Pong,
+    Change(Arc<Change>),
+    Chunk(LiveChunk),
+    /// The hub cut this browser off from a session: it was too slow.
+    CutOff(SessionId),
+    /// Too many changes were missed.
+    Lagged,
+    Tick,
+    Closed,
+}
+
+/// What the actor is to do.
+pub(super) enum Effect {
+    Follow(SessionId, Following),
+    Unfollow(SessionId),
+    Close,
+}
+
+/// The browser has gone away, or never answers.
+struct Gone;
+
+/// How many sessions one browser may follow.
+const FOLLOWED_MAX: usize = 32;
+/// How far back changes are announced one by one; who was away for longer reads everything again.
+const RESUMED_EVENTS_MAX: usize = 1000;
+/// How many of the newest items are looked through for unfinished ones.
+const NEWEST_ITEMS: usize = 30;
+const CHANGED_ITEMS_MAX: usize = 200;
+/// A browser that did not answer so many pings is gone.
+const UNANSWERED_PINGS_MAX: u8 = 3;
+
+pub(super) struct Viewer {
+    server: Data<Server>,
+    caller: Caller,
+    socket: actix_ws::Session,
+    resume_after: Option<Position>,
+    position: Position,
+    followed: HashMap<SessionId, Followed>,
+    n_unanswered: u8,
+}
+
+/// What is known about a followed session.
+#[derive(Default)]
+struct Followed {
+    /// It is in the read models. A session may be followed a moment before it is.
+    is_known: bool,
+    /// Item changes up to here were sent.
+    seen: Position,
+    /// Open messages with the number of the chunk that comes next.
+    next_chunk: HashMap<MessageId, u32>,
+}
+
+impl Viewer {
+    pub(super) fn new(
+        server: Data<Server>,
+        caller: Caller,
+        socket: actix_ws::Session,
+        resume_after: Option<Position>,
+    ) -> Self {
+        Self {
+            server,
+            caller,
+            socket,
+            resume_after,
+            position: 0,
+            followed: HashMap::new(),
+            n_unanswered: 0,
+        }
+    }
+
+    /// Deals with one input to its end.
+    pub(super) async fn handle(&mut self, input: Input) -> Vec<Effect> {
+        match self.deal_with(input).await {
+            Ok(effects) => effects,
+            Err(Gone) => {
+                let _ = self.socket.clone().close(None).await;
+                vec![Effect::Close]
+            }
+        }
+    }
+
+    async fn deal_with(&mut self, input: Input) -> Result<Vec<Effect>, Gone> {
+        match input {
+            Input::Opened => self.welcome().await?,
+            Input::Text(text) => {
+                self.n_unanswered = 0;
+                return self.obey(&text).await;
+            }
+            Input::Ping(bytes) => self.socket.pong(&bytes).await.map_err(|_| Gone)?,
+            Input::Pong => self.n_unanswered = 0,
+            Input::Change(change) => return self.show(&change).await,
+            Input::Chunk(chunk) => self.pass_on(chunk).await?,
+            Input::CutOff(session) => return self.follow(session).await,
+            Input::Lagged => {
+                self.send(&ServerFrame::Lagging).await?;
+                return Err(Gone);
+            }
+            Input::Tick => {
+                self.n_unanswered += 1;
+                if self.n_unanswered > UNANSWERED_PINGS_MAX {
+                    return Err(Gone);
+                }
+                self.socket.ping(b"").await.map_err(|_| Gone)?;
+            }
+            Input::Closed => return Err(Gone),
+        }
+        Ok(Vec::new())
+    }
+
+    async fn welcome(&mut self) -> Result<(), Gone> {
+        let position = self.server.projected_position();
+        self.send(&ServerFrame::Hello(Hello { position })).await?;
+        self.position = position;
+        let Some(after) = self.resume_after.filter(|after| *after < position) else {
+            return Ok(());
+        };
+        let missed = self.server.log().read_all(after, RESUMED_EVENTS_MAX).await;
+        let missed = missed.unwrap_or_default();
+        let mut relations = Relations::default();
+        for event in missed.iter().filter(|event| event.position <= position) {
+            if let Some(changed) = relations.change(event).announced {
+                self.send(&ServerFrame::Changed(changed)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, text: &str) -> Result<Vec<Effect>, Gone> {
+        match serde_json::from_str(text) {
+            Ok(ClientFrame::Follow(followed)) => self.follow(SessionId(followed.session)).await,
+            Ok(ClientFrame::Unfollow(followed)) => {
+                let session = SessionId(followed.session);
+                self.followed.remove(&session);
+                Ok(vec![Effect::Unfollow(session)])
+            }
+            // A frame that nobody understands comes from no page of ours.
+            Err(_) => Err(Gone),
+        }
+    }
+
+    async fn follow(&mut self, session: SessionId) -> Result<Vec<Effect>, Gone> {
+        if !self.followed.contains_key(&session) && self.followed.len() >= FOLLOWED_MAX {
+            return Err(Gone);
+        }
+        // First the hub, then the read models: what leaves the one is in the other by then.
+        let following = self.server.system().hub.follow(session);
+        self.server.settled().await;
+        let mut followed =
+            Followed { seen: self.server.projected_position(), ..Followed::default() };
+        followed.is_known = access::session(&self.server, &self.caller, session).await.is_ok();
+        let is_known = followed.is_known;
+        self.followed.insert(session, followed);
+        if !is_known {
+            return Ok(Vec::new());
+        }
+        self.send_unfinished(session).await?;
+        let open: Vec<_> = following.open.iter().map(OpenMessage::from).collect();
+        if let Some(followed) = self.followed.get_mut(&session) {
+            for message in &open {
+                let next = followed.next_chunk.entry(MessageId(message.message)).or_default();
+                if message.first_chunk <= *next {
+                    *next = message.n_chunks.max(*next);
+                }
+            }
+        }
+        let frame = OpenMessages { session: session.0, messages: open };
+        self.send(&ServerFrame::Open(frame)).await?;
+        Ok(vec![Effect::Follow(session, following)])
+    }
+
+    async fn send_unfinished(&mut self, session: SessionId) -> Result<(), Gone> {
+        let database = self.server.database();
+        let page = chat_transcript::page(database, session, None, NEWEST_ITEMS).await;
+        let page = page.unwrap_or_default();
+        let unfinished = page.items.into_iter().filter(|item| match &item.what {
+            ItemKind::Message(message) => !message.is_complete,
+            ItemKind::ToolCall { ended_at, .. } => ended_at.is_none(),
+            ItemKind::Permission { answer, .. } => answer.is_none(),
+            _ => false,
+        });
+        self.send_items(session, unfinished.collect()).await
+    }
+
+    async fn show(&mut self, change: &Change) -> Result<Vec<Effect>, Gone> {
+        if change.position <= self.position {
+            return Ok(Vec::new());
+        }
+        self.position = change.position;
+        let mut effects = Vec::new();
+        if let Some(session) = change.session.map(SessionId) {
+            match self.followed.get(&session) {
+                Some(followed) if followed.is_known => self.send_changed(session).await?,
+                Some(_) => effects = self.follow(session).await?,
+                None => {}
+            }
+        }
+        if let Some(changed) = &change.announced {
+            self.send(&ServerFrame::Changed(changed.clone())).await?;
+        }
+        Ok(effects)
+    }
+
+    async fn send_changed(&mut self, session: SessionId) -> Result<(), Gone> {
+        let Some(followed) = self.followed.get_mut(&session) else { return Ok(()) };
+        let (database, seen) = (self.server.database(), followed.seen);
+        let changed =
+            chat_transcript::changed_after(database, session, seen, CHANGED_ITEMS_MAX).await;
+        let Ok(mut changed) = changed else { return Err(Gone) };
+        followed.seen = changed.iter().map(|item| item.changed).max().unwrap_or(seen);
+        changed.retain(|item| match &item.what {
+            // What was streamed chunk by chunk is not sent again until the message is complete.
+            ItemKind::Message(message) if !message.is_complete && !message.is_truncated => {
+                let streamed = followed.next_chunk.get(&message.message).copied();
+                streamed.is_none_or(|next| message.n_chunks > next)
+            }
+            _ => true,
+        });
+        self.send_items(session, changed).await
+    }
+
+    async fn send_items(
+        &mut self,
+        session: SessionId,
+        rows: Vec<chat_transcript::Item>,
+    ) -> Result<(), Gone> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if let Some(followed) = self.followed.get_mut(&session) {
+            for row in &rows {
+                let ItemKind::Message(message) = &row.what else { continue };
+                if message.is_complete {
+                    followed.next_chunk.remove(&message.message);
+                } else {
+                    let next = followed.next_chunk.entry(message.message).or_default();
+                    *next = message.n_chunks.max(*next);
+                }
+            }
+        }
+        let changes: Vec<Position> = rows.iter().map(|row| row.changed).collect();
+        let rendered = items::render(&self.server, rows).await.map_err(|_: Problem| Gone)?;
+        for (item, position) in rendered.into_iter().zip(changes) {
+            let frame = ChangedItem { session: session.0, position, item };
+            self.send(&ServerFrame::Item(frame)).await?;
+        }
+        Ok(())
+    }
+
+    async fn pass_on(&mut self, chunk: LiveChunk) -> Result<(), Gone> {
+        let Some(followed) = self.followed.get_mut(&chunk.session) else { return Ok(()) };
+        let next = followed.next_chunk.entry(chunk.message).or_default();
+        if chunk.chunk == *next {
+            *next += 1;
+        }
+        self.send(&ServerFrame::Chunk(Chunk {
+            session: chunk.session.0,
+            message: chunk.message.0,
+            kind: chunk.kind.into(),
+            chunk: chunk.chunk,
+            text: chunk.text,
+        }))
+        .await
+    }
+
+    async fn send(&mut self, frame: &ServerFrame) -> Result<(), Gone> {
+        let text = serde_json::to_string(frame).map_err(|_| Gone)?;
+        self.socket.text(text).await.map_err(|_| Gone)
+    }
+}
+
+impl From<&actors::live_hub::OpenMessage> for OpenMessage {
+    fn from(open: &actors::live_hub::OpenMessage) -> Self {
+        Self {
+            message: open.message.0,
+            kind: open.kind.into(),
+            first_chunk: open.first_chunk,
+            n_chunks: open.first_chunk.saturating_add(open.n_chunks),
+            text: open.text.clone(),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The `sam` command: makes the runtime and hands over to [`api::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The web server wants its own kind of loop around the runtime; the rest runs on all its threads.
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(2).enable_all().build().expect("the system gives threads")
+    };
+    actix::System::with_tokio_rt(runtime).block_on(api::cli::main())
+}

@@ -1,0 +1,155 @@
+// How the page behaves: by keyboard, at length, on a small screen, and when the connection breaks.
+
+import { expect, test } from '@playwright/test'
+import { DONE_EXECUTION, LONG_SESSION, PROJECT } from '../mock/seed'
+import { answer, sendIdea, signIn } from './steps'
+
+test('the palette, the help and the board work by keyboard alone', async ({ page }) => {
+  await signIn(page, 'demo-keyboard')
+  await page.keyboard.press('Control+k')
+  await page.keyboard.type('weather board')
+  await page.keyboard.press('Enter')
+  await expect(page).toHaveURL(/\/ideas$/)
+
+  await page.keyboard.press('?')
+  await expect(page.getByRole('dialog', { name: 'Keyboard shortcuts' })).toBeVisible()
+  await page.keyboard.press('Escape')
+
+  const ready = page.getByRole('region', { name: 'Ready' })
+  await page.getByRole('button', { name: /^Describe the wiring/ }).focus()
+  await page.keyboard.press(']')
+  await expect(ready.getByText('Describe the wiring')).toBeVisible()
+
+  await page.keyboard.press('/')
+  await page.keyboard.type('humidity')
+  await expect(page.getByText('Retry uploads')).toBeHidden()
+  await page.keyboard.press('Tab')
+
+  await page.keyboard.press('g')
+  await page.keyboard.press('p')
+  await expect(page.getByRole('heading', { name: 'Projects' })).toBeVisible()
+  await page.keyboard.press('j')
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('heading', { name: 'What should be done?' })).toBeVisible()
+  await page.keyboard.press('c')
+  await expect(page.getByLabel('Your idea')).toBeFocused()
+})
+
+test('a draft is noted, edited and executed from the board', async ({ page }) => {
+  await signIn(page, 'demo-board')
+  await page.goto(`/projects/${PROJECT}/ideas`)
+  await page.getByRole('button', { name: 'New draft' }).click()
+  await page.getByLabel('What could be done').fill('say: From the board.')
+  await page.keyboard.press('Control+Enter')
+  await page.getByRole('button', { name: /^say: From the board/ }).click()
+  await page.getByLabel('Description').fill('say: From the board, edited.')
+  await page.getByRole('button', { name: 'Execute' }).click()
+  await expect(answer(page, 'From the board, edited.')).toBeVisible({ timeout: 15_000 })
+})
+
+test('what is typed survives leaving the page', async ({ page }) => {
+  await signIn(page, 'demo-draft')
+  await page.goto(`/projects/${PROJECT}`)
+  await page.getByLabel('Your idea').fill('half a thought')
+  await page.goto('/')
+  await page.goto(`/projects/${PROJECT}`)
+  await expect(page.getByLabel('Your idea')).toHaveValue('half a thought')
+})
+
+test('a long conversation opens at its end, and older pages keep the place', async ({ page }) => {
+  await signIn(page, 'demo-long')
+  await page.goto(`/projects/${PROJECT}/sessions/${LONG_SESSION}`)
+  await expect(page.getByText(/^Answer 600\./)).toBeVisible()
+  expect(await page.locator('.transcript-row').count()).toBeLessThan(60)
+
+  const transcript = page.getByRole('log')
+  await transcript.hover()
+  // The oldest of the first page is 501; above it the next page has to come by itself.
+  await expect(async () => {
+    await page.mouse.wheel(0, -900)
+    await expect(page.getByText('Question 497', { exact: true })).toBeVisible({ timeout: 200 })
+  }).toPass({ timeout: 20_000 })
+  await page.getByRole('button', { name: 'Newest' }).click()
+  await expect(page.getByText(/^Answer 600\./)).toBeVisible()
+})
+
+test('a streaming answer stays in sight, and scrolling up lets go of it', async ({ page }) => {
+  await signIn(page, 'demo-stream')
+  await sendIdea(page, 'stream: 1200 400')
+  await expect(page.getByText('word400')).toBeVisible({ timeout: 15_000 })
+  const distance = () =>
+    page.getByRole('log').evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight)
+  await expect.poll(distance).toBeLessThan(60)
+  await page.getByRole('log').hover()
+  await page.mouse.wheel(0, -400)
+  await expect(page.getByText('word1199')).toBeVisible({ timeout: 15_000 })
+  expect(await distance()).toBeGreaterThan(200)
+})
+
+test('a broken connection is said, and nothing is lost or doubled', async ({ page }) => {
+  const sockets: { close: () => Promise<void> }[] = []
+  let isBlocked = false
+  await page.routeWebSocket(/\/api\/live/, (socket) => {
+    if (isBlocked) {
+      void socket.close()
+      return
+    }
+    sockets.push(socket)
+    socket.connectToServer()
+  })
+  await signIn(page, 'demo-broken')
+  await sendIdea(page, 'stream: 600 200')
+  await expect(page.getByText('word40 ')).toBeVisible({ timeout: 15_000 })
+  isBlocked = true
+  for (const socket of sockets) await socket.close()
+  await expect(page.getByText('Reconnecting to SAM')).toBeVisible()
+  isBlocked = false
+  await expect(page.getByText('Reconnecting to SAM')).toBeHidden({ timeout: 15_000 })
+  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible({ timeout: 15_000 })
+  const words = Array.from({ length: 600 }, (_, index) => `word${index}`).join(' ')
+  await expect(page.getByRole('article', { name: 'Answer' })).toHaveText(words)
+})
+
+test('the execution page shows diff, commits and timeline', async ({ page }) => {
+  await signIn(page, 'demo-execution')
+  await page.goto(`/executions/${DONE_EXECUTION}`)
+  await expect(page.getByRole('navigation', { name: 'Changed files' }).getByRole('link')).toHaveCount(2)
+  await expect(page.getByText('Cover the conversion with tests')).toBeVisible()
+  await expect(page.getByText('A workspace was placed on local')).toBeVisible()
+})
+
+test('no page scrolls sideways at 375 px', async ({ page }) => {
+  await page.setViewportSize({ width: 375, height: 700 })
+  await signIn(page, 'demo-small')
+  for (const path of ['/', '/projects', '/projects/new', `/projects/${PROJECT}`, `/projects/${PROJECT}/ideas`, `/projects/${PROJECT}/settings`, `/projects/${PROJECT}/sessions/${LONG_SESSION}`, `/executions/${DONE_EXECUTION}`, '/nodes', '/settings']) {
+    await page.goto(path)
+    await expect(page.locator('h1')).toBeVisible()
+    const overflow = await page.evaluate(() =>
+      [document.documentElement, document.querySelector('main')].map((element) =>
+        element === null ? 0 : element.scrollWidth - element.clientWidth,
+      ),
+    )
+    expect(overflow, path).toEqual([0, 0])
+  }
+  await page.goto(`/projects/${PROJECT}`)
+  await page.getByRole('button', { name: 'Conversations' }).click()
+  await page.getByRole('link', { name: /A long conversation/ }).click()
+  await expect(page.getByText(/^Answer 600\./)).toBeVisible()
+})
+
+test('a chosen theme is kept', async ({ page }) => {
+  await signIn(page, 'demo-theme')
+  await page.goto('/settings')
+  await page.getByRole('radio', { name: 'Dark' }).check()
+  await page.reload()
+  await expect(page.locator('html')).toHaveAttribute('data-theme', 'dark')
+  await expect(page.getByRole('radio', { name: 'Dark' })).toBeChecked()
+})
+
+test('an unknown page and an unknown project say so', async ({ page }) => {
+  await signIn(page, 'demo-unknown')
+  await page.goto('/nowhere')
+  await expect(page.getByText('There is no such page')).toBeVisible()
+  await page.goto('/projects/00000000-0000-4000-8000-000000000000')
+  await expect(page.getByText('There is nothing with this id.').first()).toBeVisible()
+})

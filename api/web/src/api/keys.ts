@@ -1,0 +1,42 @@
+// Names of what is in the query cache, and which of them a change touches.
+
+import type { ServerFrame } from '~/api/types'
+
+export const keys = {
+  signedIn: () => ['signed-in'],
+  agents: () => ['agents'],
+  credentials: () => ['credentials'],
+  projects: () => ['projects'],
+  project: (project: string) => ['project', project],
+  ideas: (project: string) => ['ideas', project],
+  allIdeas: () => ['ideas'],
+  idea: (idea: string) => ['idea', idea],
+  execution: (execution: string) => ['execution', execution],
+  diff: (execution: string) => ['diff', execution],
+  timeline: (execution: string) => ['timeline', execution],
+  sessions: (project: string) => ['sessions', project],
+  session: (session: string) => ['session', session],
+  items: (session: string) => ['items', session],
+  nodes: () => ['nodes'],
+  workspaces: () => ['workspaces'],
+  workspace: (workspace: string) => ['workspace', workspace],
+}
+
+type Changed = Extract<ServerFrame, { type: 'changed' }>
+
+/** Which queries have to be read again. A conversation's items are not among them: they are streamed. */
+export function changedKeys(changed: Changed): (readonly string[])[] {
+  const { project, idea, execution, session, node, workspace } = changed
+  const touched: (readonly string[])[] = []
+  if (project) touched.push(keys.project(project))
+  if (project && !session && !node && !workspace) touched.push(keys.projects())
+  if (idea) touched.push(keys.idea(idea))
+  if (idea || execution) touched.push(project ? keys.ideas(project) : keys.allIdeas())
+  if (execution) touched.push(keys.execution(execution), keys.timeline(execution), keys.projects())
+  if (session) touched.push(keys.session(session))
+  if (session || execution) touched.push(project ? keys.sessions(project) : ['sessions'])
+  if (node) touched.push(keys.nodes())
+  if (workspace) touched.push(keys.workspaces(), keys.workspace(workspace))
+  if (touched.length === 0) touched.push(keys.credentials(), keys.agents(), keys.projects())
+  return touched
+}

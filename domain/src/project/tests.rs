@@ -1,0 +1,117 @@
+use proptest::prelude::*;
+
+use super::{Project, ProjectCommand, ProjectDefaults, ProjectError, ProjectEvent};
+use crate::{
+    agent_protocol::CodingAgentKind,
+    testing::{account, check_sequence, given, given_nothing},
+};
+
+fn link(repository: &str) -> ProjectCommand {
+    ProjectCommand::Link { owner: account(1), repository: repository.into(), name: "shop".into() }
+}
+
+fn linked() -> ProjectEvent {
+    ProjectEvent::Linked {
+        owner: account(1),
+        repository: "/srv/git/shop".into(),
+        name: "shop".into(),
+    }
+}
+
+fn rename(name: &str) -> ProjectCommand {
+    ProjectCommand::Rename { name: name.into() }
+}
+
+fn defaults(coding_agent: Option<CodingAgentKind>) -> ProjectDefaults {
+    ProjectDefaults { coding_agent, ..ProjectDefaults::default() }
+}
+
+fn change(coding_agent: Option<CodingAgentKind>) -> ProjectCommand {
+    ProjectCommand::ChangeDefaults { defaults: defaults(coding_agent) }
+}
+
+#[test]
+fn a_repository_is_linked() {
+    given_nothing::<Project>().when(link("/srv/git/shop")).then([linked()]);
+}
+
+#[test]
+fn linking_the_same_repository_again_changes_nothing() {
+    given::<Project>([linked()]).when(link("/srv/git/shop")).then_nothing();
+}
+
+#[test]
+fn a_project_keeps_its_repository() {
+    given::<Project>([linked()])
+        .when(link("/srv/git/other"))
+        .then_rejected(ProjectError::LinkedElsewhere);
+}
+
+#[test]
+fn addresses_that_git_understands_are_accepted() {
+    for repository in [
+        "/srv/git/shop",
+        "https://example.com/team/shop.git",
+        "ssh://git@example.com/shop",
+        "git@example.com:team/shop.git",
+        "file:///srv/git/shop",
+    ] {
+        let decided = Project::default().decide(link(repository));
+        assert!(decided.is_ok(), "{repository}: {decided:?}");
+    }
+}
+
+#[test]
+fn addresses_that_run_programs_or_carry_passwords_are_refused() {
+    let endless = format!("https://example.com/{}", "x".repeat(2_000));
+    for repository in [
+        "",
+        "  ",
+        "ext::sh -c whoami",
+        "--upload-pack=whoami",
+        "https://ada:secret@example.com/shop",
+        "gopher://example.com/shop",
+        "relative/path",
+        "https://example.com/\nshop",
+        endless.as_str(),
+    ] {
+        let decided = Project::default().decide(link(repository));
+        assert!(matches!(decided, Err(ProjectError::BadRepository { .. })), "{repository}");
+    }
+}
+
+#[test]
+fn a_project_can_be_renamed() {
+    given::<Project>([linked()])
+        .when(rename("store"))
+        .then([ProjectEvent::Renamed { name: "store".into() }]);
+    given::<Project>([linked()]).when(rename("shop")).then_nothing();
+    given::<Project>([linked()])
+        .when(rename(" "))
+        .then_rejected(ProjectError::BadName { max: 100 });
+    given_nothing::<Project>().when(rename("store")).then_rejected(ProjectError::NotFound);
+}
+
+#[test]
+fn defaults_can_be_changed() {
+    let demo = Some(CodingAgentKind::Demo);
+    let changed = ProjectEvent::DefaultsChanged { defaults: defaults(demo) };
+    given::<Project>([linked()]).when(change(demo)).then([changed.clone()]);
+    given::<Project>([linked(), changed]).when(change(demo)).then_nothing();
+    given_nothing::<Project>().when(change(demo)).then_rejected(ProjectError::NotFound);
+}
+
+proptest! {
+    #[test]
+    fn any_sequence_of_commands_folds_to_the_live_state(
+        commands in prop::collection::vec(
+            prop::sample::select(vec![
+                link("/srv/git/shop"), link("/srv/git/other"), link("ext::x"), rename("store"),
+                rename(""), change(None), change(Some(CodingAgentKind::Demo)),
+            ]),
+            0..20,
+        )
+    ) {
+        check_sequence::<Project>(commands, |_| true);
+    }
+}

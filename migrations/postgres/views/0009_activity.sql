@@ -1,0 +1,34 @@
+-- What happened in a project, coarsely. Rows name the project themselves or through idea, execution or session.
+CREATE TABLE activity_feed (
+    position BIGINT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    project UUID,
+    idea UUID,
+    execution UUID,
+    session UUID,
+    event TEXT NOT NULL,
+    summary TEXT NOT NULL
+);
+CREATE INDEX activity_feed_by_project ON activity_feed (project);
+CREATE INDEX activity_feed_by_idea ON activity_feed (idea);
+CREATE INDEX activity_feed_by_execution ON activity_feed (execution);
+CREATE INDEX activity_feed_by_session ON activity_feed (session);
+
+-- Every event but streamed text, by what it involves, for audits.
+CREATE TABLE event_index (
+    position BIGINT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    stream UUID NOT NULL,
+    event TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    causation TEXT,
+    correlation UUID NOT NULL,
+    execution UUID,
+    workspace UUID
+);
+CREATE INDEX event_index_by_stream ON event_index (stream, position);
+CREATE INDEX event_index_by_correlation ON event_index (correlation);
+CREATE INDEX event_index_by_execution ON event_index (execution);
+CREATE INDEX event_index_by_workspace ON event_index (workspace);

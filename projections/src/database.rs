@@ -1,0 +1,311 @@
+//! Opens the database that a URL names, and brings its tables up to date.
+//!
+//! `sqlite:` uses two files of the data directory: `log.db` (events, content, vault, tokens; every
+//! commit is on disk before it is acknowledged) and `views.db` (read models and checkpoints, which can
+//! be made again from the log). In one file they would fight for one write lock.
+//!
+//! `postgres:` uses one database with the schemas `sam_log` and `sam_views`.
+//!
+//! Read next: [`crate::event_log`].
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Executor,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{error::DatabaseError, sql::SqlPool};
+
+static SQLITE_LOG: Migrator = sqlx::migrate!("../migrations/sqlite/log");
+static SQLITE_VIEWS: Migrator = sqlx::migrate!("../migrations/sqlite/views");
+static POSTGRES_LOG: Migrator = sqlx::migrate!("../migrations/postgres/log");
+static POSTGRES_VIEWS: Migrator = sqlx::migrate!("../migrations/postgres/views");
+
+pub(crate) const LOG_SCHEMA: &str = "sam_log";
+pub(crate) const VIEWS_SCHEMA: &str = "sam_views";
+pub(crate) const NEXT_VIEWS_SCHEMA: &str = "sam_views_next";
+const LOG_FILE: &str = "log.db";
+const VIEWS_FILE: &str = "views.db";
+const NEXT_VIEWS_FILE: &str = "views.next.db";
+
+const READERS_MAX: u32 = 4;
+const POSTGRES_CONNECTIONS_MAX: u32 = 8;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The two databases of one installation, open and migrated. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    log: SqlPool,
+    views: SqlPool,
+    place: Place,
+}
+
+/// Where the database is, to open further connections to it.
+#[derive(Clone, Debug)]
+enum Place {
+    Sqlite { directory: PathBuf },
+    Postgres { options: Box<PgConnectOptions> },
+}
+
+impl Place {
+    fn named_by(url: &str, data_dir: &Path) -> Result<Self, DatabaseError> {
+        if let Some(directory) = url.strip_prefix("sqlite:") {
+            let directory = match directory.trim_start_matches("//") {
+                "" => data_dir.to_path_buf(),
+                directory => data_dir.join(directory),
+            };
+            return Ok(Self::Sqlite { directory });
+        }
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            return Ok(Self::Postgres { options: Box::new(PgConnectOptions::from_str(url)?) });
+        }
+        Err(DatabaseError::failed("the database URL starts with neither sqlite: nor postgres:"))
+    }
+}
+
+impl Database {
+    /// Opens what `url` names: `sqlite:` (in `data_dir`), `sqlite:DIRECTORY`, or `postgres:…`.
+    pub async fn open(url: &str, data_dir: &Path) -> Result<Self, DatabaseError> {
+        match Place::named_by(url, data_dir)? {
+            Place::Sqlite { directory } => Self::open_sqlite(directory).await,
+            Place::Postgres { options } => Self::open_postgres(*options).await,
+        }
+    }
+
+    /// Opens what is there already, to be read beside a running server or without one.
+    ///
+    /// Nothing is made and nothing is brought up to date; writing fails.
+    pub async fn open_read_only(url: &str, data_dir: &Path) -> Result<Self, DatabaseError> {
+        let place = Place::named_by(url, data_dir)?;
+        let (log, views) = match &place {
+            Place::Sqlite { directory } => (
+                open_sqlite_file_read_only(&directory.join(LOG_FILE)).await?,
+                open_sqlite_file_read_only(&directory.join(VIEWS_FILE)).await?,
+            ),
+            Place::Postgres { options } => {
+                let read_only =
+                    options.as_ref().clone().options([("default_transaction_read_only", "on")]);
+                let log = connect_schema(&read_only, LOG_SCHEMA).await?;
+                (log, connect_schema(&read_only, VIEWS_SCHEMA).await?)
+            }
+        };
+        Ok(Self { log, views, place })
+    }
+
+    async fn open_sqlite(directory: PathBuf) -> Result<Self, DatabaseError> {
+        std::fs::create_dir_all(&directory).map_err(sqlx::Error::from)?;
+        let log = open_sqlite_file(&directory.join(LOG_FILE), SqliteSynchronous::Full).await?;
+        migrate(&log, &SQLITE_LOG, &POSTGRES_LOG).await?;
+        let views = open_sqlite_views(&directory.join(VIEWS_FILE)).await?;
+        Ok(Self { log, views, place: Place::Sqlite { directory } })
+    }
+
+    async fn open_postgres(options: PgConnectOptions) -> Result<Self, DatabaseError> {
+        let log = open_schema(&options, LOG_SCHEMA).await?;
+        migrate(&log, &SQLITE_LOG, &POSTGRES_LOG).await?;
+        let views = open_postgres_views(&options, VIEWS_SCHEMA).await?;
+        Ok(Self { log, views, place: Place::Postgres { options: Box::new(options) } })
+    }
+
+    /// The log's side: events, content, vault, tokens, keys.
+    #[must_use]
+    pub fn log(&self) -> &SqlPool {
+        &self.log
+    }
+
+    /// The read models' side.
+    #[must_use]
+    pub fn views(&self) -> &SqlPool {
+        &self.views
+    }
+
+    /// Options for a connection of its own to the log, where the database is PostgreSQL.
+    pub(crate) fn postgres_log_options(&self) -> Option<PgConnectOptions> {
+        match &self.place {
+            Place::Sqlite { .. } => None,
+            Place::Postgres { options } => Some(with_schema(options, LOG_SCHEMA)),
+        }
+    }
+
+    /// Opens a place for read-model tables beside the live ones, for a rebuild. It is empty.
+    pub(crate) async fn open_next_views(&self) -> Result<SqlPool, DatabaseError> {
+        self.remove_next_views().await?;
+        match &self.place {
+            Place::Sqlite { .. } => {
+                open_sqlite_file(&self.next_views_file(), SqliteSynchronous::Normal).await
+            }
+            Place::Postgres { options } => open_schema(options, NEXT_VIEWS_SCHEMA).await,
+        }
+    }
+
+    /// Removes what [`Self::open_next_views`] made.
+    pub(crate) async fn remove_next_views(&self) -> Result<(), DatabaseError> {
+        match &self.place {
+            Place::Sqlite { .. } => remove_sqlite_file(&self.next_views_file()),
+            Place::Postgres { options } => drop_schema(options, NEXT_VIEWS_SCHEMA).await,
+        }
+    }
+
+    /// The file of a rebuild; empty where the database is PostgreSQL.
+    pub(crate) fn next_views_file(&self) -> PathBuf {
+        match &self.place {
+            Place::Sqlite { directory } => directory.join(NEXT_VIEWS_FILE),
+            Place::Postgres { .. } => PathBuf::new(),
+        }
+    }
+
+    /// Closes all connections and waits until they are.
+    pub async fn close(&self) {
+        self.views.close().await;
+        self.log.close().await;
+    }
+}
+
+async fn open_sqlite_views(file: &Path) -> Result<SqlPool, DatabaseError> {
+    let views = open_sqlite_file(file, SqliteSynchronous::Normal).await?;
+    let Err(error) = migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await else {
+        return Ok(views);
+    };
+    if !is_disposable(&error) {
+        return Err(error.into());
+    }
+    tracing::info!("the read models are from another version and are made again from the log");
+    views.close().await;
+    remove_sqlite_file(file)?;
+    let views = open_sqlite_file(file, SqliteSynchronous::Normal).await?;
+    migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await?;
+    Ok(views)
+}
+
+async fn open_postgres_views(
+    options: &PgConnectOptions,
+    schema: &str,
+) -> Result<SqlPool, DatabaseError> {
+    let views = open_schema(options, schema).await?;
+    let Err(error) = migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await else {
+        return Ok(views);
+    };
+    if !is_disposable(&error) {
+        return Err(error.into());
+    }
+    tracing::info!("the read models are from another version and are made again from the log");
+    views.close().await;
+    drop_schema(options, schema).await?;
+    let views = open_schema(options, schema).await?;
+    migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await?;
+    Ok(views)
+}
+
+/// Tells whether the tables were made by other migrations than ours. Read models may then go.
+fn is_disposable(error: &MigrateError) -> bool {
+    matches!(
+        error,
+        MigrateError::VersionMismatch(_)
+            | MigrateError::VersionMissing(_)
+            | MigrateError::VersionTooNew(..)
+            | MigrateError::VersionTooOld(..)
+            | MigrateError::Dirty(_)
+    )
+}
+
+async fn migrate(
+    pool: &SqlPool,
+    sqlite: &Migrator,
+    postgres: &Migrator,
+) -> Result<(), MigrateError> {
+    match pool {
+        SqlPool::Sqlite { writer, .. } => sqlite.run(writer).await,
+        SqlPool::Postgres(pool) => postgres.run(pool).await,
+    }
+}
+
+async fn open_sqlite_file(
+    file: &Path,
+    synchronous: SqliteSynchronous,
+) -> Result<SqlPool, DatabaseError> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT);
+    let writer = sqlite_pool().max_connections(1).connect_with(options.clone()).await?;
+    let readers =
+        sqlite_pool().max_connections(READERS_MAX).connect_lazy_with(options.read_only(true));
+    Ok(SqlPool::Sqlite { readers, writer })
+}
+
+async fn open_sqlite_file_read_only(file: &Path) -> Result<SqlPool, DatabaseError> {
+    let options =
+        SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let readers = sqlite_pool().max_connections(READERS_MAX).connect_with(options).await?;
+    Ok(SqlPool::Sqlite { writer: readers.clone(), readers })
+}
+
+fn sqlite_pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+fn remove_sqlite_file(file: &Path) -> Result<(), DatabaseError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(sqlx::Error::from(error).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn with_schema(options: &PgConnectOptions, schema: &str) -> PgConnectOptions {
+    options.clone().application_name("sam").options([("search_path", schema), ("jit", "off")])
+}
+
+async fn open_schema(options: &PgConnectOptions, schema: &str) -> Result<SqlPool, DatabaseError> {
+    let mut connection = options.clone().connect().await?;
+    let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+    // Two replicas that start at once may both try; the one that loses finds it made.
+    match connection.execute(create.as_str()).await {
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
+    }
+    connection.close().await?;
+    connect_schema(options, schema).await
+}
+
+async fn connect_schema(
+    options: &PgConnectOptions,
+    schema: &str,
+) -> Result<SqlPool, DatabaseError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(with_schema(options, schema))
+        .await?;
+    Ok(SqlPool::Postgres(pool))
+}
+
+async fn drop_schema(options: &PgConnectOptions, schema: &str) -> Result<(), DatabaseError> {
+    let mut connection = options.clone().connect().await?;
+    let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
+    connection.execute(drop.as_str()).await?;
+    connection.close().await?;
+    Ok(())
+}

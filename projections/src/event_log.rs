@@ -1,0 +1,191 @@
+//! The event log: all streams in one order, without gaps, on disk before anybody hears of it.
+//!
+//! Generic over JSON: it knows neither aggregates nor their events. An append names the sequence it
+//! saw last; the log refuses it when somebody was faster, and answers a repeated command with its
+//! first answer. Nothing is ever changed or removed here, except the key of a content row (elsewhere).
+//!
+//! Invariants: positions are 1, 2, 3 … in commit order, so "everything after p" is all a reader needs;
+//! sequences of a stream are 1, 2, 3 …; each event's hash covers its predecessor's.
+//!
+//! Read next: `event_log/appender.rs` groups appends into commits, `event_log/batch.rs` says which of
+//! them win, `event_log/{sqlite,postgres}.rs` write them down.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::{
+    database::Database,
+    error::DatabaseError,
+    event_log::{
+        appender::{Appender, Submitted},
+        store::Store,
+        wake::Wake,
+    },
+    sql::SqlPool,
+    task::{self, Tasks},
+};
+
+mod append;
+mod appender;
+mod batch;
+mod fair_queue;
+mod hash;
+mod metadata;
+mod postgres;
+mod reader;
+mod sqlite;
+mod store;
+mod wake;
+
+pub use append::{
+    APPEND_BYTES_MAX, APPEND_EVENTS_MAX, Append, AppendError, Appended, NewContent, NewEvent,
+    StreamId,
+};
+pub use hash::{ChainLink, FIRST_HASH, Hash, chain};
+pub use metadata::{Cause, Metadata};
+pub use reader::{RecordedEvent, StoredContent};
+
+/// A place in the log: 1 is the first event ever recorded, 0 is before it.
+pub type Position = u64;
+
+/// What an [`EventLog`] may be told at its opening.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many appends may wait for the appender; more wait at the door.
+    pub queue_max: usize,
+    /// How often the head is looked up, in case a wake was lost.
+    pub poll_interval: Duration,
+    /// How long an append whose database is away is tried again before its caller hears of it.
+    pub retry_max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            queue_max: 1024,
+            poll_interval: Duration::from_secs(1),
+            retry_max: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A handle on the log. Cheap to clone; all clones share one appender.
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pool: SqlPool,
+    submit: mpsc::Sender<Submitted>,
+    wake: Wake,
+    tasks: Tasks,
+    failure: watch::Receiver<Option<String>>,
+}
+
+impl EventLog {
+    /// Opens the log and starts its appender and its wake-up task.
+    pub async fn open(database: &Database, options: Options) -> Result<Self, DatabaseError> {
+        let pool = database.log().clone();
+        let head = reader::head(&pool).await?;
+        let wake = Wake::new(head);
+        let (submit, submitted) = mpsc::channel(options.queue_max);
+        let store = Store::open(database).await?;
+        let tasks = Tasks::default();
+        let (failed, failure) = watch::channel(None);
+        let appender = Appender::new(store, submitted, wake.clone(), options.retry_max, failed);
+        tasks.start("appender", appender.run(tasks.stopped()));
+        let listen = wake::listen(pool.clone(), wake.clone());
+        tasks.start("wake", task::until(tasks.stopped(), listen));
+        let poll = wake::poll(pool.clone(), wake.clone(), options.poll_interval);
+        tasks.start("poll", task::until(tasks.stopped(), poll));
+        Ok(Self { shared: Arc::new(Shared { pool, submit, wake, tasks, failure }) })
+    }
+
+    /// Appends events and content in one transaction, and answers once they are on disk.
+    ///
+    /// The call may be dropped at any time: what was handed over is still appended.
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let prepared = batch::Prepared::new(append)?;
+        let (reply, answer) = oneshot::channel();
+        let submitted = Submitted { prepared, reply };
+        if self.shared.submit.send(submitted).await.is_err() {
+            return Err(AppendError::Failed { reason: "the log is closed".into() });
+        }
+        // The appender answers everything it took; it drops a reply only when it dies itself.
+        answer.await.unwrap_or_else(|_| {
+            Err(AppendError::Failed { reason: "the appender died; the outcome is unknown".into() })
+        })
+    }
+
+    /// Reads events of one stream with a sequence above `after`, in order.
+    pub async fn read_stream(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, DatabaseError> {
+        reader::read_stream(&self.shared.pool, stream, after, limit).await
+    }
+
+    /// Reads events with a position above `after`, in order. Never skips one that commits later.
+    pub async fn read_all(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, DatabaseError> {
+        reader::read_all(&self.shared.pool, after, limit).await
+    }
+
+    /// The position of the last event in the log; 0 when it is empty.
+    pub async fn head(&self) -> Result<Position, DatabaseError> {
+        reader::head(&self.shared.pool).await
+    }
+
+    /// Finds the answer that a command got from this stream, if it was recorded there.
+    pub async fn find_command(
+        &self,
+        stream: &StreamId,
+        command: Uuid,
+    ) -> Result<Option<Appended>, DatabaseError> {
+        reader::find_command(&self.shared.pool, stream, command).await
+    }
+
+    /// Reads content rows; the ones that do not exist (any more) are missing in the answer.
+    pub async fn contents(&self, ids: &[Uuid]) -> Result<Vec<StoredContent>, DatabaseError> {
+        reader::contents(&self.shared.pool, ids).await
+    }
+
+    /// A receiver that sees the head move. A hint that comes at once for own appends, through NOTIFY
+    /// for those of other replicas, and within the poll interval in any case.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Position> {
+        self.shared.wake.subscribe()
+    }
+
+    /// A receiver that sees why the storage failed, if it does. Nothing is acknowledged after that:
+    /// the program should end and start again. The same goes when the channel is closed: then the
+    /// appender has ended.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failure.clone()
+    }
+
+    /// Reads events of all streams of one kind with a position above `after`, in order.
+    pub async fn read_kind(
+        &self,
+        kind: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, DatabaseError> {
+        reader::read_kind(&self.shared.pool, kind, after, limit).await
+    }
+
+    /// Appends what is queued, refuses what comes later, and ends the tasks.
+    pub async fn close(&self) {
+        self.shared.tasks.stop().await;
+    }
+}

@@ -1,0 +1,200 @@
+//! The one task of a process that appends.
+//!
+//! It takes whatever queued while the previous batch was committing, without waiting for more: under
+//! load batches grow by themselves, and a lone append is not delayed.
+//!
+//! When the database goes away the outcome of the batch may be unknown. It is then committed again:
+//! taking the head lock waits for the old transaction to end, and what that one recorded is found by
+//! command id. When the storage itself fails, nothing is acknowledged ever again.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use crate::{
+    error::DatabaseError,
+    event_log::{
+        AppendError, Appended,
+        append::describe,
+        batch::Prepared,
+        fair_queue::{FairQueue, Limits, Weight},
+        store::{CommitError, Outcomes, Store},
+        wake::Wake,
+    },
+};
+
+const LIMITS: Limits = Limits { rows_max: 512, bytes_max: 1 << 20, project_rows_max: 64 };
+
+/// How many appends are taken out of the channel at most; the rest waits in it, and then at the door.
+const WAITING_MAX: usize = 4096;
+
+const RETRY_PERIOD_MIN: Duration = Duration::from_millis(20);
+const RETRY_PERIOD_MAX: Duration = Duration::from_secs(1);
+
+pub(super) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+
+/// An append on its way.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    pub(super) prepared: Prepared,
+    pub(super) reply: Reply,
+}
+
+#[derive(Debug)]
+pub(super) struct Appender {
+    store: Store,
+    submitted: mpsc::Receiver<Submitted>,
+    queue: FairQueue<Submitted>,
+    wake: Wake,
+    retry_max: Duration,
+    /// The last batch was given up. Later ones get one try, so that their callers need not wait too.
+    is_away: bool,
+    /// Why the storage cannot be trusted any more, once that is so.
+    failure: watch::Sender<Option<String>>,
+}
+
+impl Appender {
+    pub(super) fn new(
+        store: Store,
+        submitted: mpsc::Receiver<Submitted>,
+        wake: Wake,
+        retry_max: Duration,
+        failure: watch::Sender<Option<String>>,
+    ) -> Self {
+        let queue = FairQueue::new();
+        Self { store, submitted, queue, wake, retry_max, is_away: false, failure }
+    }
+
+    /// Appends until `stopped`, and then what is still queued.
+    pub(super) async fn run(mut self, stopped: impl Future<Output = ()>) {
+        tokio::pin!(stopped);
+        let mut is_open = true;
+        loop {
+            while self.queue.len() < WAITING_MAX {
+                let Ok(submitted) = self.submitted.try_recv() else { break };
+                self.enqueue(submitted);
+            }
+            if self.queue.is_empty() {
+                tokio::select! {
+                    submitted = self.submitted.recv() => match submitted {
+                        Some(submitted) => self.enqueue(submitted),
+                        None => return,
+                    },
+                    () = &mut stopped, if is_open => {
+                        is_open = false;
+                        self.submitted.close();
+                    }
+                }
+                continue;
+            }
+            let batch = self.queue.take(LIMITS);
+            self.settle(batch).await;
+        }
+    }
+
+    fn enqueue(&mut self, submitted: Submitted) {
+        let Prepared { project, n_bytes, ref events, .. } = submitted.prepared;
+        let n_rows = events.len();
+        self.queue.push(Weight { project, n_rows, n_bytes }, submitted);
+    }
+
+    /// Commits a batch, and answers each of its callers.
+    async fn settle(&mut self, batch: Vec<Submitted>) {
+        let (appends, replies): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|submitted| (submitted.prepared, submitted.reply)).unzip();
+        match self.commit(&appends).await {
+            Err(CommitError::Rejected(_)) if appends.len() > 1 => {
+                // One of them is bad; the others should not pay for it.
+                for (append, reply) in appends.into_iter().zip(replies) {
+                    let outcome = self.commit(std::slice::from_ref(&append)).await;
+                    self.answer(outcome, vec![reply]);
+                }
+            }
+            outcome => self.answer(outcome, replies),
+        }
+    }
+
+    /// Commits a batch, again and again while the database is away.
+    async fn commit(&mut self, appends: &[Prepared]) -> Result<Outcomes, CommitError> {
+        if let Some(reason) = self.failure.borrow().clone() {
+            return Err(CommitError::Broken(reason));
+        }
+        let deadline = Instant::now() + self.retry_max;
+        let mut pause = RETRY_PERIOD_MIN;
+        let mut is_first = true;
+        loop {
+            let error = match self.store.commit(appends).await {
+                Ok(outcomes) if is_first => {
+                    self.is_away = false;
+                    return Ok(outcomes);
+                }
+                Ok(outcomes) => {
+                    self.is_away = false;
+                    return Ok(own_after_all(appends, outcomes));
+                }
+                Err(CommitError::Unavailable(error)) => error,
+                Err(error) => return Err(error),
+            };
+            is_first = false;
+            if self.is_away || Instant::now() + pause > deadline {
+                self.is_away = true;
+                return Err(CommitError::Unavailable(error));
+            }
+            tracing::warn!(error = describe(&error), "an append is tried again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PERIOD_MAX);
+        }
+    }
+
+    fn answer(&mut self, outcome: Result<Outcomes, CommitError>, replies: Vec<Reply>) {
+        match outcome {
+            Ok(outcomes) => {
+                let head = outcomes.iter().flatten().map(|appended| appended.position).max();
+                if let Some(head) = head {
+                    self.wake.advance(head);
+                }
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    // A caller that went away does not mind.
+                    let _ = reply.send(outcome);
+                }
+            }
+            Err(error) => {
+                if let CommitError::Broken(reason) = &error {
+                    tracing::error!(reason, "the storage failed; nothing is appended any more");
+                    self.failure.send_replace(Some(reason.clone()));
+                }
+                for reply in replies {
+                    let _ = reply.send(Err(to_append_error(&error)));
+                }
+            }
+        }
+    }
+}
+
+/// After a first try with an unknown outcome, an append that is found to be recorded with the very
+/// hash it would have got is the own one, and no repeat.
+fn own_after_all(appends: &[Prepared], mut outcomes: Outcomes) -> Outcomes {
+    for (append, outcome) in appends.iter().zip(&mut outcomes) {
+        if let Ok(appended) = outcome
+            && appended.hash == append.last_hash()
+        {
+            appended.is_repeat = false;
+        }
+    }
+    outcomes
+}
+
+fn to_append_error(error: &CommitError) -> AppendError {
+    match error {
+        CommitError::Unavailable(error) => AppendError::Unavailable {
+            source: DatabaseError::Unavailable { source: sqlx::Error::Protocol(describe(error)) },
+        },
+        CommitError::Fenced => AppendError::Fenced,
+        CommitError::Rejected(reason) | CommitError::Broken(reason) => {
+            AppendError::Failed { reason: reason.clone() }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Appends that wait for the next commit, fair between projects.
+//!
+//! A batch takes one append of each project in turn until it is full, so a project that writes a lot
+//! fills what the others leave, and no more than its share of one commit.
+
+use std::collections::{HashMap, VecDeque};
+
+use uuid::Uuid;
+
+/// What a batch is limited by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) rows_max: usize,
+    pub(super) bytes_max: usize,
+    /// Rows of one project. Appends of no project have no such limit.
+    pub(super) project_rows_max: usize,
+}
+
+/// What an append weighs against the limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weight {
+    pub(super) project: Option<Uuid>,
+    pub(super) n_rows: usize,
+    pub(super) n_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct FairQueue<T> {
+    lanes: HashMap<Option<Uuid>, VecDeque<(Weight, T)>>,
+    /// The lanes with something in them; the first one is served next.
+    turns: VecDeque<Option<Uuid>>,
+    len: usize,
+}
+
+impl<T> FairQueue<T> {
+    pub(super) fn new() -> Self {
+        Self { lanes: HashMap::new(), turns: VecDeque::new(), len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn push(&mut self, weight: Weight, item: T) {
+        let lane = self.lanes.entry(weight.project).or_default();
+        if lane.is_empty() {
+            self.turns.push_back(weight.project);
+        }
+        lane.push_back((weight, item));
+        self.len += 1;
+    }
+
+    /// Takes the next batch. One append always fits, however large it is.
+    pub(super) fn take(&mut self, limits: Limits) -> Vec<T> {
+        let mut batch = Vec::new();
+        let (mut n_rows, mut n_bytes) = (0, 0);
+        let mut taken: HashMap<Option<Uuid>, usize> = HashMap::new();
+        let mut waiting = VecDeque::new();
+        while let Some(project) = self.turns.pop_front() {
+            let lane = self.lanes.get_mut(&project).expect("a turn belongs to a lane");
+            let (weight, _) = lane.front().expect("a lane with a turn is not empty");
+            let of_project = taken.entry(project).or_default();
+            let is_fitting = n_rows + weight.n_rows <= limits.rows_max
+                && n_bytes + weight.n_bytes <= limits.bytes_max;
+            let is_fair = project.is_none()
+                || *of_project == 0
+                || *of_project + weight.n_rows <= limits.project_rows_max;
+            let is_taken = batch.is_empty() || (is_fitting && is_fair);
+            if !is_taken {
+                // This lane has to wait for the next batch; a smaller append of another may still fit.
+                waiting.push_back(project);
+                continue;
+            }
+            let (weight, item) = lane.pop_front().expect("looked at above");
+            n_rows += weight.n_rows;
+            n_bytes += weight.n_bytes;
+            *of_project += weight.n_rows;
+            batch.push(item);
+            self.len -= 1;
+            if lane.is_empty() {
+                self.lanes.remove(&project);
+            } else {
+                self.turns.push_back(project);
+            }
+        }
+        self.turns = waiting;
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{FairQueue, Limits, Weight};
+
+    const LIMITS: Limits = Limits { rows_max: 10, bytes_max: 1000, project_rows_max: 4 };
+
+    fn weight(project: u128, n_rows: usize, n_bytes: usize) -> Weight {
+        Weight { project: Some(Uuid::from_u128(project)), n_rows, n_bytes }
+    }
+
+    #[test]
+    fn a_busy_project_does_not_hold_up_a_quiet_one() {
+        let mut queue = FairQueue::new();
+        for n in 0..100 {
+            queue.push(weight(1, 1, 1), ("busy", n));
+        }
+        queue.push(weight(2, 1, 1), ("quiet", 0));
+        let batch = queue.take(LIMITS);
+        assert!(batch.contains(&("quiet", 0)));
+        assert_eq!(batch.iter().filter(|(who, _)| *who == "busy").count(), 4);
+        assert_eq!(queue.len(), 96);
+    }
+
+    #[test]
+    fn the_order_within_a_project_is_kept() {
+        let mut queue = FairQueue::new();
+        for n in 0..9 {
+            queue.push(weight(1, 1, 1), n);
+        }
+        let mut seen = Vec::new();
+        while !queue.is_empty() {
+            seen.extend(queue.take(LIMITS));
+        }
+        assert_eq!(seen, (0..9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_append_beyond_the_limits_goes_alone() {
+        let mut queue = FairQueue::new();
+        queue.push(weight(1, 50, 5000), "large");
+        queue.push(weight(2, 1, 1), "small");
+        assert_eq!(queue.take(LIMITS), ["large"]);
+        assert_eq!(queue.take(LIMITS), ["small"]);
+    }
+
+    #[test]
+    fn a_large_append_is_not_starved_by_small_ones() {
+        let mut queue = FairQueue::new();
+        queue.push(weight(1, 1, 1), "small");
+        queue.push(weight(2, 10, 1), "large");
+        assert_eq!(queue.take(LIMITS), ["small"]);
+        queue.push(weight(1, 1, 1), "small");
+        assert_eq!(queue.take(LIMITS), ["large"], "it is first in turn now");
+    }
+}

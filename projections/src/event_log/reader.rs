@@ -1,0 +1,156 @@
+//! Reads events and content.
+//!
+//! Commit order is position order, so a reader is `position > n`: whatever it sees, nothing below it
+//! can still appear.
+
+use uuid::Uuid;
+
+use crate::{
+    error::DatabaseError,
+    event_log::{Appended, Hash, Metadata, Position, StreamId},
+    sql::{SqlPool, SqlRow},
+};
+
+/// An event as it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvent {
+    pub position: Position,
+    pub stream: StreamId,
+    pub sequence: u64,
+    pub event_type: String,
+    pub event_version: String,
+    /// The payload as stored, byte for byte.
+    pub payload: String,
+    pub metadata: Metadata,
+    /// The metadata as stored, byte for byte; the hash covers this.
+    pub metadata_text: String,
+    pub hash: Hash,
+}
+
+/// A content row as it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredContent {
+    pub id: Uuid,
+    pub project: Uuid,
+    pub nonce: Vec<u8>,
+    pub ciphertext: Vec<u8>,
+}
+
+const READ_STREAM: &str = "
+    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
+        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
+    FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3
+    ORDER BY sequence LIMIT $4";
+
+const READ_ALL: &str = "
+    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
+        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
+    FROM events WHERE position > $1 ORDER BY position LIMIT $2";
+
+const READ_KIND: &str = "
+    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
+        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
+    FROM events WHERE aggregate_type = $1 AND position > $2 ORDER BY position LIMIT $3";
+
+const FIND_COMMAND: &str = "
+    SELECT position, sequence, hash FROM events
+    WHERE aggregate_type = $1 AND aggregate_id = $2 AND command_id = $3
+    ORDER BY command_ordinal DESC LIMIT 1";
+
+pub(super) async fn head(pool: &SqlPool) -> Result<Position, DatabaseError> {
+    let row = pool.fetch_optional("SELECT position FROM log_head WHERE id = 1", ()).await?;
+    row.ok_or_else(|| DatabaseError::failed("the log has no head row"))?.count("position")
+}
+
+pub(super) async fn read_stream(
+    pool: &SqlPool,
+    stream: &StreamId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    let values = (stream.kind.as_str(), stream.id.to_string(), after, limit);
+    recorded(&pool.fetch_all(READ_STREAM, values).await?)
+}
+
+pub(super) async fn read_all(
+    pool: &SqlPool,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    recorded(&pool.fetch_all(READ_ALL, (after, limit)).await?)
+}
+
+/// Reads the events of all streams of one kind.
+pub(super) async fn read_kind(
+    pool: &SqlPool,
+    kind: &str,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    recorded(&pool.fetch_all(READ_KIND, (kind, after, limit)).await?)
+}
+
+pub(super) async fn find_command(
+    pool: &SqlPool,
+    stream: &StreamId,
+    command: Uuid,
+) -> Result<Option<Appended>, DatabaseError> {
+    let values = (stream.kind.as_str(), stream.id.to_string(), command);
+    let Some(row) = pool.fetch_optional(FIND_COMMAND, values).await? else { return Ok(None) };
+    Ok(Some(Appended {
+        position: row.count("position")?,
+        sequence: row.count("sequence")?,
+        hash: to_hash(row.bytes("hash")?)?,
+        is_repeat: true,
+    }))
+}
+
+pub(super) async fn contents(
+    pool: &SqlPool,
+    ids: &[Uuid],
+) -> Result<Vec<StoredContent>, DatabaseError> {
+    const IDS_PER_QUERY: usize = 100;
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(IDS_PER_QUERY) {
+        let places: Vec<String> = (1..=ids.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT id, project, nonce, ciphertext FROM contents WHERE id IN ({})",
+            places.join(", ")
+        );
+        let values: Vec<_> = ids.iter().map(Into::into).collect();
+        for row in pool.fetch_all(&sql, values).await? {
+            found.push(StoredContent {
+                id: row.uuid("id")?,
+                project: row.uuid("project")?,
+                nonce: row.bytes("nonce")?,
+                ciphertext: row.bytes("ciphertext")?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn recorded(rows: &[SqlRow]) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    rows.iter()
+        .map(|row| {
+            let metadata_text = row.text("metadata")?;
+            let id = Uuid::parse_str(&row.text("aggregate_id")?)
+                .map_err(|_| DatabaseError::failed("an aggregate id is no UUID"))?;
+            Ok(RecordedEvent {
+                position: row.count("position")?,
+                stream: StreamId { kind: row.text("aggregate_type")?, id },
+                sequence: row.count("sequence")?,
+                event_type: row.text("event_type")?,
+                event_version: row.text("event_version")?,
+                payload: row.text("payload")?,
+                metadata: Metadata::from_json(&metadata_text)?,
+                metadata_text,
+                hash: to_hash(row.bytes("hash")?)?,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn to_hash(bytes: Vec<u8>) -> Result<Hash, DatabaseError> {
+    bytes.try_into().map_err(|_| DatabaseError::failed("a stored hash has not 32 bytes"))
+}

@@ -1,0 +1,391 @@
+//! Keeps the read models up to date: reads the log, asks each projection what to write, and writes it.
+//!
+//! One task per process. Rows and checkpoints move in one transaction, so a crash repeats nothing and
+//! loses nothing. A projection that fails is parked, which [`crate::checkpoint`] shows, and the others
+//! go on. An event that cannot be decoded is noted and passed over; when a later program can decode
+//! it, all projections are made again.
+//!
+//! Of several replicas only the one with the lease projects; the others follow what it has written.
+//!
+//! Read next: `projector/side.rs` runs a batch, `projector/grouping.rs` saves round trips,
+//! `projector/rebuild.rs` makes tables again.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    database::Database,
+    error::DatabaseError,
+    event_log::{EventLog, Position, RecordedEvent},
+    projection::{Projection, Recorded},
+    projector::{
+        rebuild::Rebuild,
+        side::{Shared, Side},
+    },
+    task::Tasks,
+};
+
+mod grouping;
+mod rebuild;
+mod side;
+
+/// Turns a recorded event into what the projections understand: none where it is no concern of
+/// theirs; the error says why it cannot.
+pub type Decode<E> = fn(&RecordedEvent) -> Result<Option<E>, String>;
+
+const BATCH_EVENTS_MAX: usize = 512;
+const RETRY_PERIOD: Duration = Duration::from_millis(500);
+const FOLLOW_PERIOD: Duration = Duration::from_millis(250);
+const REBUILDS_WAITING_MAX: usize = 16;
+
+/// Projections on their way to being kept up to date.
+pub struct Projector<E> {
+    database: Database,
+    log: EventLog,
+    decode: Decode<E>,
+    projections: Vec<Shared<E>>,
+    permit: Option<watch::Receiver<bool>>,
+}
+
+impl<E: Send + Sync + 'static> Projector<E> {
+    #[must_use]
+    pub fn new(database: &Database, log: &EventLog, decode: Decode<E>) -> Self {
+        let (database, log) = (database.clone(), log.clone());
+        Self { database, log, decode, projections: Vec::new(), permit: None }
+    }
+
+    #[must_use]
+    pub fn with(mut self, projection: impl Projection<E>) -> Self {
+        self.projections.push(Arc::new(projection));
+        self
+    }
+
+    /// Projects only while this says so, for example while the lease is held.
+    #[must_use]
+    pub fn while_permitted(mut self, permit: watch::Receiver<bool>) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+
+    /// Brings all tables up to the head of the log once, and ends.
+    pub async fn catch_up(self) -> Result<Position, DatabaseError> {
+        let head = self.log.head().await?;
+        let (_, requests) = mpsc::channel(1);
+        let mut worker = Worker::new(self, watch::channel(0).0, requests);
+        worker.load().await?;
+        while worker.position() < head {
+            worker.step().await?;
+        }
+        Ok(worker.position())
+    }
+
+    /// Starts the task that keeps the tables up to date.
+    #[must_use]
+    pub fn start(self) -> RunningProjector {
+        let (projected, receiver) = watch::channel(0);
+        let (rebuild, requests) = mpsc::channel(REBUILDS_WAITING_MAX);
+        let tasks = Tasks::default();
+        let worker = Worker::new(self, projected, requests);
+        tasks.start("projector", crate::task::until(tasks.stopped(), worker.run()));
+        RunningProjector { projected: receiver, rebuild, tasks }
+    }
+}
+
+/// A handle on the running projector. Dropping it ends the task.
+#[derive(Debug)]
+pub struct RunningProjector {
+    projected: watch::Receiver<Position>,
+    rebuild: mpsc::Sender<RebuildRequest>,
+    tasks: Tasks,
+}
+
+type RebuildReply = oneshot::Sender<Result<Position, DatabaseError>>;
+type RebuildRequest = (String, RebuildReply);
+
+impl RunningProjector {
+    /// A receiver that sees up to where all projections (but parked ones) show the log, so that a
+    /// client can wait for its own write.
+    #[must_use]
+    pub fn projected(&self) -> watch::Receiver<Position> {
+        self.projected.clone()
+    }
+
+    /// Makes the tables of a projection again beside the old ones and swaps them in.
+    pub async fn rebuild(&self, name: &str) -> Result<Position, DatabaseError> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || DatabaseError::failed("the projector has ended");
+        self.rebuild.send((name.to_string(), reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Ends the task; a batch on its way is rolled back.
+    pub async fn close(&self) {
+        self.tasks.stop().await;
+    }
+}
+
+/// What the projector's task works with.
+struct Worker<E> {
+    projector: Projector<E>,
+    projected: watch::Sender<Position>,
+    requests: mpsc::Receiver<RebuildRequest>,
+    live: Option<Side<E>>,
+    /// The rebuild on its way, and who waits for it.
+    rebuild: Option<(Rebuild<E>, Option<RebuildReply>)>,
+}
+
+impl<E: Send + Sync + 'static> Worker<E> {
+    fn new(
+        projector: Projector<E>,
+        projected: watch::Sender<Position>,
+        requests: mpsc::Receiver<RebuildRequest>,
+    ) -> Self {
+        Self { projector, projected, requests, live: None, rebuild: None }
+    }
+
+    fn position(&self) -> Position {
+        self.live.as_ref().and_then(Side::position).unwrap_or(Position::MAX)
+    }
+
+    async fn run(mut self) {
+        let mut head = self.projector.log.watch();
+        loop {
+            if !self.is_permitted() {
+                self.live = None;
+                self.follow().await;
+                continue;
+            }
+            match self.turn(&mut head).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(error = describe(&error), "projecting is tried again");
+                    self.live = None;
+                    tokio::time::sleep(RETRY_PERIOD).await;
+                }
+            }
+        }
+    }
+
+    fn is_permitted(&self) -> bool {
+        self.projector.permit.as_ref().is_none_or(|permit| *permit.borrow())
+    }
+
+    /// Shows what the process with the lease has written.
+    async fn follow(&mut self) {
+        match Side::open(self.projector.database.views().clone(), &self.projector.projections).await
+        {
+            Ok(side) => self.publish(&side),
+            Err(error) => tracing::debug!(%error, "the checkpoints could not be read"),
+        }
+        let Some(permit) = &mut self.projector.permit else { return };
+        let permitted = permit.wait_for(|is_permitted| *is_permitted);
+        // Either way the loop looks again.
+        let _ = tokio::time::timeout(FOLLOW_PERIOD, permitted).await;
+    }
+
+    /// Does one batch of what there is to do, or waits until there is something.
+    async fn turn(&mut self, head: &mut watch::Receiver<Position>) -> Result<(), DatabaseError> {
+        if self.live.is_none() {
+            self.load().await?;
+        }
+        if self.rebuild.is_none()
+            && let Ok(request) = self.requests.try_recv()
+        {
+            self.start_rebuild(request).await;
+        }
+        let n_events = self.step().await?;
+        if self.rebuild.is_some() {
+            return self.step_rebuild().await;
+        }
+        if n_events > 0 {
+            return Ok(());
+        }
+        let position = self.position();
+        let request = tokio::select! {
+            moved = head.wait_for(|head| *head > position) => {
+                moved.map(drop).map_err(|_| DatabaseError::failed("the log is closed"))?;
+                None
+            }
+            Some(request) = self.requests.recv() => Some(request),
+            // Whether we may still go on is looked at in between.
+            () = tokio::time::sleep(RETRY_PERIOD), if self.projector.permit.is_some() => None,
+        };
+        if let Some(request) = request {
+            self.start_rebuild(request).await;
+        }
+        Ok(())
+    }
+
+    /// Reads the checkpoints, and makes tables again that are from another version.
+    async fn load(&mut self) -> Result<(), DatabaseError> {
+        let views = self.projector.database.views().clone();
+        let live = Side::open(views, &self.projector.projections).await?;
+        let is_decodable_now = self.decodes_what_was_passed_over().await?;
+        let outdated: Vec<_> = live
+            .tracks
+            .iter()
+            .filter(|track| is_decodable_now || track.version != track.projection.version())
+            .map(|track| track.projection.clone())
+            .collect();
+        self.live = Some(live);
+        for projection in outdated {
+            tracing::info!(projection = projection.name(), "a read model is made again");
+            let rebuild = Rebuild::start(&self.projector.database, projection).await?;
+            self.rebuild = Some((rebuild, None));
+            while self.rebuild.is_some() {
+                self.step_rebuild().await?;
+            }
+        }
+        if is_decodable_now {
+            self.projector.database.views().execute("DELETE FROM undecoded_events", ()).await?;
+        }
+        if let Some(live) = &self.live {
+            self.publish(live);
+        }
+        Ok(())
+    }
+
+    async fn decodes_what_was_passed_over(&self) -> Result<bool, DatabaseError> {
+        let list = "SELECT position FROM undecoded_events ORDER BY position";
+        for row in self.projector.database.views().fetch_all(list, ()).await? {
+            let position = row.count("position")?;
+            let events = self.projector.log.read_all(position.saturating_sub(1), 1).await?;
+            if events.first().is_some_and(|event| (self.projector.decode)(event).is_ok()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Projects one batch on the live side; tells how many events there were.
+    async fn step(&mut self) -> Result<usize, DatabaseError> {
+        let Some(live) = &mut self.live else { return Ok(0) };
+        let Some(after) = live.position() else { return Ok(0) };
+        let (events, to) = read(&self.projector, after).await?;
+        if to == after {
+            return Ok(0);
+        }
+        live.project(&events, to).await?;
+        let live = self.live.as_ref().expect("it was there above");
+        self.publish(live);
+        Ok(usize::try_from(to - after).unwrap_or(usize::MAX))
+    }
+
+    async fn start_rebuild(&mut self, (name, reply): RebuildRequest) {
+        let found = self.projector.projections.iter().find(|known| known.name() == name).cloned();
+        let Some(projection) = found else {
+            let _ = reply.send(Err(DatabaseError::failed(format!("no projection {name}"))));
+            return;
+        };
+        match Rebuild::start(&self.projector.database, projection).await {
+            Ok(rebuild) => self.rebuild = Some((rebuild, Some(reply))),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Projects one batch of the rebuild, and swaps it in when it has come as far as the live side.
+    async fn step_rebuild(&mut self) -> Result<(), DatabaseError> {
+        let Some((mut rebuild, reply)) = self.rebuild.take() else { return Ok(()) };
+        let Some(live) = &mut self.live else {
+            self.rebuild = Some((rebuild, reply));
+            return Ok(());
+        };
+        let name = rebuild.projection.name();
+        let track = live.tracks.iter_mut().find(|track| track.projection.name() == name);
+        let track = track.expect("a projection that is rebuilt is on the live side");
+        // A parked projection stands still; its new rows have to come up to the others.
+        let target = match track.parked {
+            Some(_) => self.projector.log.head().await?,
+            None => track.position,
+        };
+        if let Some(after) = rebuild.side.position().filter(|position| *position < target) {
+            let stepped = match read(&self.projector, after).await {
+                Ok((mut events, to)) => {
+                    let to = to.min(target);
+                    events.retain(|event| event.position <= to);
+                    rebuild.side.project(&events, to).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = stepped {
+                rebuild.give_up(&self.projector.database).await?;
+                answer(reply, Err(error));
+                return Ok(());
+            }
+            self.rebuild = Some((rebuild, reply));
+            return Ok(());
+        }
+        let version = rebuild.projection.version();
+        let swapped = rebuild.swap_in(&self.projector.database).await;
+        if let Ok(position) = &swapped {
+            (track.position, track.version, track.parked) = (*position, version, None);
+        }
+        if let Some(live) = &self.live {
+            self.publish(live);
+        }
+        answer(reply, swapped);
+        Ok(())
+    }
+
+    fn publish(&self, side: &Side<E>) {
+        let Some(position) = side.position() else { return };
+        self.projected.send_if_modified(|projected| {
+            let is_news = *projected < position;
+            *projected = (*projected).max(position);
+            is_news
+        });
+    }
+}
+
+fn answer(reply: Option<RebuildReply>, result: Result<Position, DatabaseError>) {
+    match (reply, result) {
+        (Some(reply), result) => drop(reply.send(result)),
+        (None, Err(error)) => tracing::error!(error = describe(&error), "a rebuild failed"),
+        (None, Ok(_)) => {}
+    }
+}
+
+/// Reads and decodes one batch; tells also up to which position it goes.
+async fn read<E: Send + Sync>(
+    projector: &Projector<E>,
+    after: Position,
+) -> Result<(Vec<Recorded<E>>, Position), DatabaseError> {
+    let events = projector.log.read_all(after, BATCH_EVENTS_MAX).await?;
+    let to = events.last().map_or(after, |event| event.position);
+    let mut decoded = Vec::with_capacity(events.len());
+    for event in events {
+        match (projector.decode)(&event) {
+            Ok(None) => {}
+            Ok(Some(decoded_event)) => decoded.push(Recorded {
+                position: event.position,
+                stream: event.stream,
+                sequence: event.sequence,
+                metadata: event.metadata,
+                event: decoded_event,
+            }),
+            Err(error) => pass_over(projector, &event, &error).await?,
+        }
+    }
+    Ok((decoded, to))
+}
+
+async fn pass_over<E>(
+    projector: &Projector<E>,
+    event: &RecordedEvent,
+    error: &str,
+) -> Result<(), DatabaseError> {
+    let RecordedEvent { position, event_type, .. } = event;
+    tracing::error!(position, event_type, error, "an event cannot be decoded and is passed over");
+    let note = "INSERT INTO undecoded_events (position, error) VALUES ($1, $2)
+        ON CONFLICT (position) DO NOTHING";
+    projector.database.views().execute(note, (*position, error)).await?;
+    Ok(())
+}
+
+fn describe(error: &DatabaseError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,258 @@
+//! One set of read-model tables and the projections that fill it.
+//!
+//! There is the live side, with all projections, and during a rebuild a second one with one.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crate::{
+    checkpoint::{Checkpoints, Parked},
+    error::DatabaseError,
+    event_log::Position,
+    projection::{Projection, Recorded, Writes},
+    projector::grouping::group,
+    sql::{SqlPool, SqlTransaction},
+};
+
+/// A projection whose constants were made values, so that different ones fit in one list.
+pub(super) trait ErasedProjection<E>: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn version(&self) -> u32;
+    fn tables(&self) -> &'static [&'static str];
+    fn project(&self, recorded: &Recorded<E>, writes: &mut Writes);
+}
+
+impl<E, P: Projection<E>> ErasedProjection<E> for P {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    fn version(&self) -> u32 {
+        P::VERSION
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        P::TABLES
+    }
+
+    fn project(&self, recorded: &Recorded<E>, writes: &mut Writes) {
+        Projection::project(self, recorded, writes);
+    }
+}
+
+pub(super) type Shared<E> = Arc<dyn ErasedProjection<E>>;
+
+/// A projection and how far it has come.
+pub(super) struct Track<E> {
+    pub(super) projection: Shared<E>,
+    pub(super) position: Position,
+    /// The version that the rows are from.
+    pub(super) version: u32,
+    pub(super) parked: Option<Parked>,
+}
+
+pub(super) struct Side<E> {
+    pub(super) pool: SqlPool,
+    pub(super) tracks: Vec<Track<E>>,
+}
+
+/// Why a projection did not take a batch.
+enum Refusal {
+    /// It, or the database for it, does not like this batch.
+    Bad(String),
+    /// Another process moved the checkpoint: we do not hold the lease any more.
+    Overtaken,
+    Database(DatabaseError),
+}
+
+impl From<DatabaseError> for Refusal {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Unavailable { .. } | DatabaseError::Broken { .. } => {
+                Self::Database(error)
+            }
+            DatabaseError::Duplicate { .. } | DatabaseError::Failed { .. } => {
+                Self::Bad(describe(&error))
+            }
+        }
+    }
+}
+
+impl<E: Send + Sync + 'static> Side<E> {
+    /// Opens a side at what its checkpoints say.
+    pub(super) async fn open(
+        pool: SqlPool,
+        projections: &[Shared<E>],
+    ) -> Result<Self, DatabaseError> {
+        let checkpoints = Checkpoints::on(pool.clone());
+        let mut tracks = Vec::new();
+        for projection in projections {
+            let create = "INSERT INTO checkpoints (name, version, position) VALUES ($1, $2, 0)
+                ON CONFLICT (name) DO NOTHING";
+            pool.execute(create, (projection.name(), projection.version())).await?;
+            let checkpoint = checkpoints
+                .get(projection.name())
+                .await?
+                .ok_or_else(|| DatabaseError::failed("a checkpoint went missing"))?;
+            tracks.push(Track {
+                projection: projection.clone(),
+                position: checkpoint.position,
+                version: checkpoint.version,
+                parked: checkpoint.parked,
+            });
+        }
+        Ok(Self { pool, tracks })
+    }
+
+    /// Up to where every projection that goes on has come; `None` when none goes on.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.running().map(|track| track.position).min()
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Track<E>> {
+        self.tracks.iter().filter(|track| track.parked.is_none())
+    }
+
+    /// Brings every projection up to `to`, over the events after the one furthest behind.
+    ///
+    /// All of it is one transaction with a savepoint for each projection: a projection that fails is
+    /// parked before the event that it could not take, and the others go on.
+    pub(super) async fn project(
+        &mut self,
+        events: &[Recorded<E>],
+        to: Position,
+    ) -> Result<(), DatabaseError> {
+        let is_postgres = self.pool.is_postgres();
+        let mut transaction = self.pool.begin().await?;
+        let mut moved = Vec::with_capacity(self.tracks.len());
+        for track in &self.tracks {
+            if track.parked.is_some() || track.position >= to {
+                moved.push((track.position, track.parked.clone()));
+                continue;
+            }
+            let mut batch = Batch { transaction: &mut transaction, track, is_postgres };
+            match batch.run(events, to).await {
+                Ok(parked) => moved.push(parked),
+                Err(Refusal::Database(error)) => return Err(error),
+                Err(Refusal::Overtaken) => {
+                    return Err(DatabaseError::failed("another process projects as well"));
+                }
+                Err(Refusal::Bad(reason)) => return Err(DatabaseError::failed(reason)),
+            }
+        }
+        transaction.commit().await?;
+        for (track, (position, parked)) in self.tracks.iter_mut().zip(moved) {
+            if let (None, Some(parked)) = (&track.parked, &parked) {
+                let (name, position, error) =
+                    (track.projection.name(), parked.position, parked.error.as_str());
+                tracing::error!(projection = name, position, error, "a projection is parked");
+            }
+            (track.position, track.parked) = (position, parked);
+        }
+        Ok(())
+    }
+}
+
+/// One projection in the transaction of a batch.
+struct Batch<'a, E> {
+    transaction: &'a mut SqlTransaction,
+    track: &'a Track<E>,
+    is_postgres: bool,
+}
+
+impl<E> Batch<'_, E> {
+    /// Runs all events at once, or one by one up to the bad one. Tells where the projection is then.
+    async fn run(
+        &mut self,
+        events: &[Recorded<E>],
+        to: Position,
+    ) -> Result<(Position, Option<Parked>), Refusal> {
+        let from = self.track.position;
+        let fresh = events.iter().position(|event| event.position > from).unwrap_or(events.len());
+        let events = &events[fresh..];
+        match self.attempt(events, from, to).await {
+            Ok(()) => return Ok((to, None)),
+            Err(Refusal::Bad(reason)) if events.is_empty() => return Err(Refusal::Bad(reason)),
+            Err(Refusal::Bad(_)) => {}
+            Err(other) => return Err(other),
+        }
+        let mut position = from;
+        for event in events {
+            match self.attempt(std::slice::from_ref(event), position, event.position).await {
+                Ok(()) => position = event.position,
+                Err(Refusal::Bad(error)) => {
+                    let parked = Parked { position: event.position, error };
+                    self.park(&parked).await?;
+                    return Ok((position, Some(parked)));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        // Each event alone was fine: the batch failed for a reason that has gone.
+        self.attempt(&[], position, to).await?;
+        Ok((to, None))
+    }
+
+    /// Runs events within a savepoint: either all of their writes and the checkpoint, or nothing.
+    async fn attempt(
+        &mut self,
+        events: &[Recorded<E>],
+        from: Position,
+        to: Position,
+    ) -> Result<(), Refusal> {
+        let writes = self.writes(events)?;
+        self.transaction.execute("SAVEPOINT projection", ()).await?;
+        match self.write(writes, from, to).await {
+            Ok(()) => {
+                self.transaction.execute("RELEASE SAVEPOINT projection", ()).await?;
+                Ok(())
+            }
+            Err(Refusal::Bad(reason)) => {
+                self.transaction.execute("ROLLBACK TO SAVEPOINT projection", ()).await?;
+                self.transaction.execute("RELEASE SAVEPOINT projection", ()).await?;
+                Err(Refusal::Bad(reason))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn writes(&self, events: &[Recorded<E>]) -> Result<Writes, Refusal> {
+        let mut writes = Writes::default();
+        let projected = catch_unwind(AssertUnwindSafe(|| {
+            for event in events {
+                self.track.projection.project(event, &mut writes);
+            }
+        }));
+        projected.map(|()| writes).map_err(|_| Refusal::Bad("the projection panicked".into()))
+    }
+
+    async fn write(&mut self, writes: Writes, from: Position, to: Position) -> Result<(), Refusal> {
+        // First, so that it also keeps a second process out until the transaction ends.
+        let advance = "UPDATE checkpoints SET position = $3
+            WHERE name = $1 AND position = $2 AND parked_at IS NULL";
+        let name = self.track.projection.name();
+        if self.transaction.execute(advance, (name, from, to)).await? != 1 {
+            return Err(Refusal::Overtaken);
+        }
+        for grouped in group(writes.writes, !self.is_postgres) {
+            self.transaction.execute(&grouped.sql, grouped.values).await?;
+        }
+        Ok(())
+    }
+
+    async fn park(&mut self, parked: &Parked) -> Result<(), Refusal> {
+        let park = "UPDATE checkpoints SET parked_at = $2, parked_error = $3 WHERE name = $1";
+        let name = self.track.projection.name();
+        self.transaction.execute(park, (name, parked.position, parked.error.as_str())).await?;
+        Ok(())
+    }
+}
+
+fn describe(error: &DatabaseError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,46 @@
+//! The list of all read models, for the projector.
+//!
+//! Adding one means: a file with its projection and its queries, its tables in both `migrations`
+//! folders, and a line here.
+
+use domain::event::Event;
+
+use crate::{
+    account_list::AccountList,
+    activity_feed::ActivityFeed,
+    chat_transcript::ChatTranscript,
+    credential_list::CredentialList,
+    database::Database,
+    event_index::EventIndex,
+    event_log::{EventLog, RecordedEvent},
+    execution_timeline::ExecutionTimeline,
+    idea_board::IdeaBoard,
+    node_directory::NodeDirectory,
+    project_overview::ProjectOverview,
+    projector::Projector,
+    workspace_list::WorkspaceList,
+};
+
+/// A projector of every read model.
+#[must_use]
+pub fn projector(database: &Database, log: &EventLog) -> Projector<Event> {
+    Projector::new(database, log, decode)
+        .with(AccountList)
+        .with(ProjectOverview)
+        .with(IdeaBoard)
+        .with(ExecutionTimeline)
+        .with(ChatTranscript)
+        .with(NodeDirectory)
+        .with(WorkspaceList)
+        .with(CredentialList)
+        .with(ActivityFeed)
+        .with(EventIndex)
+}
+
+/// The event of a log entry; none where it belongs to a process.
+pub fn decode(recorded: &RecordedEvent) -> Result<Option<Event>, String> {
+    let payload = serde_json::from_str(&recorded.payload).map_err(|error| error.to_string())?;
+    let stream = &recorded.stream;
+    Event::restored(&stream.kind, stream.id, &recorded.event_type, payload)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,77 @@
+//! What must be true at the end of a round, whatever was killed.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tests::world::World;
+use uuid::Uuid;
+
+use crate::story::{IDEA, same};
+
+/// The numbers that the coding agent streams.
+const N_STREAMED: usize = 30;
+
+/// Holds the end of an execution against an undisturbed one.
+pub(crate) async fn hold(world: &World, execution: Uuid, was_continued: bool) -> Result<()> {
+    let document = world.server()?.get(&format!("executions/{execution}")).await?;
+    if document["state"] != "done" {
+        bail!("it did not end Done: {document:#}");
+    }
+    branch(world, &document)?;
+    let session = document["session"].as_str().context("it has a session")?;
+    conversation(&world.conversation(session).await?, was_continued)?;
+    let ideas = world.server()?.get(&format!("projects/{}/ideas", world.project)).await?;
+    let stages: Vec<&str> =
+        ideas.as_array().into_iter().flatten().filter_map(|idea| idea["stage"].as_str()).collect();
+    same("the board", &stages, &vec!["done"])
+}
+
+/// The remote has this one branch, with the very files that were asked for.
+fn branch(world: &World, document: &Value) -> Result<()> {
+    let reference = document["result"]["reference"].as_str().context("it pushed a branch")?;
+    let reference = format!("refs/heads/{}", reference.trim_start_matches("refs/heads/"));
+    let references = world.repository.references()?;
+    let branches: Vec<&String> =
+        references.iter().filter(|name| name.starts_with("refs/heads/")).collect();
+    same("the branches", &branches, &vec![&reference])?;
+    let tree = world.repository.git(&["ls-tree", "-r", "--name-only", &reference])?;
+    same("the files", &tree.as_str(), &"README.md\nmade.txt\nnotes.txt\n")?;
+    same("made.txt", &world.repository.file(&reference, "made.txt")?.as_str(), &"made\n")?;
+    let notes = world.repository.file(&reference, "notes.txt")?;
+    same("notes.txt", &notes.trim_end(), &"kept")
+}
+
+/// Every message is there once, whole and in order.
+fn conversation(items: &[Value], was_continued: bool) -> Result<()> {
+    let keys: BTreeSet<&str> = items.iter().filter_map(|item| item["key"].as_str()).collect();
+    same("the number of items with a key of their own", &keys.len(), &items.len())?;
+    let messages = |author: &'static str| {
+        items.iter().filter(move |item| item["item"] == "message" && item["author"] == author)
+    };
+    let asked: Vec<&str> = messages("person").filter_map(|item| item["text"].as_str()).collect();
+    same("what the person wrote", &asked, &vec![IDEA])?;
+    let answers: Vec<&Value> = messages("agent").filter(|item| item["kind"] == "answer").collect();
+    for answer in &answers {
+        let is_whole = answer["isComplete"] == true || answer["isTruncated"] == true;
+        same("a message is complete or says that it was cut off", &is_whole, &true)?;
+    }
+    // After a "continue" the first attempt's messages stay in the chat, and the second's are whole.
+    let text: String = answers.iter().filter_map(|answer| answer["text"].as_str()).collect();
+    let numbers: Vec<usize> =
+        text.lines().filter_map(|line| line.split_once(' ')?.0.parse().ok()).collect();
+    let whole: Vec<usize> = (0..N_STREAMED).collect();
+    let counted = if was_continued { last_run(&numbers) } else { numbers };
+    same("the streamed numbers", &counted, &whole)?;
+    let n_finished = text.matches("finished").count();
+    if n_finished != 1 && !(was_continued && n_finished == 2) {
+        bail!("the last sentence stands there {n_finished} times");
+    }
+    Ok(())
+}
+
+/// The numbers from the last 0 on.
+fn last_run(numbers: &[usize]) -> Vec<usize> {
+    let begin = numbers.iter().rposition(|number| *number == 0).unwrap_or(0);
+    numbers[begin..].to_vec()
+}

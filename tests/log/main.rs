@@ -1,0 +1,15 @@
+//! The event log and what stands beside it, on SQLite and on PostgreSQL.
+//!
+//! [`conformance`] says what both databases have to do alike; each of its tests runs on each.
+
+#![expect(clippy::unwrap_used, reason = "it is a test to its last function")]
+
+mod chain;
+mod conformance;
+mod cqrs;
+mod crash;
+mod projector;
+mod race;
+mod read_models;
+mod small_tables;
+mod support;

@@ -1,0 +1,6 @@
+//! What the tests of several crates share.
+
+pub mod bench;
+pub mod postgres;
+pub mod scripted_model;
+pub mod world;

@@ -1,0 +1,118 @@
+//! The `sam` command without a browser.
+
+use std::process::{Output, Stdio};
+
+use anyhow::Result;
+use serde_json::Value;
+use tests::world::{Store, World};
+use tokio::process::Command;
+
+/// Runs `sam` on the data directory of a world.
+async fn sam(world: &World, words: &[&str]) -> Result<Output> {
+    let mut command = Command::new(tests::world::binary("sam")?);
+    command.args(words).arg("--data-dir").arg(world.data_dir()).env_remove("ANTHROPIC_API_KEY");
+    Ok(command.stdin(Stdio::null()).output().await?)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn run_prints_the_branch_last_whether_a_server_runs_or_not() {
+    let mut world = World::start("run", Store::Sqlite).await.unwrap();
+    let repository = world.repository.path().to_str().unwrap().to_owned();
+    let run =
+        ["run", "--agent", "demo", "--repo", &repository, "write A.md: one\nsay: hello there"];
+    let output = sam(&world, &run).await.unwrap();
+    let (results, progress) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{progress}");
+    let branch = results.lines().last().unwrap().to_owned();
+    assert!(branch.starts_with("sam/"), "{results}");
+    assert_eq!(world.repository.file(&branch, "A.md").unwrap().trim(), "one");
+    assert!(progress.contains("hello there"), "the answer is streamed: {progress}");
+    assert!(progress.contains("choosing a machine"), "the steps are shown: {progress}");
+
+    world.kill().await.unwrap();
+    let output = sam(&world, &run).await.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let second = text(&output.stdout).lines().last().unwrap().to_owned();
+    assert_ne!(second, branch, "an idea of its own");
+    assert_eq!(world.repository.file(&second, "A.md").unwrap().trim(), "one");
+
+    let ideas = sam(&world, &["ideas", "--json"]).await.unwrap();
+    let ideas: Value = serde_json::from_slice(&ideas.stdout).unwrap();
+    assert_eq!(ideas.as_array().unwrap().len(), 2, "read without a server: {ideas:#}");
+    world.resume().await.unwrap();
+    let ideas = sam(&world, &["ideas", "--json"]).await.unwrap();
+    let ideas: Value = serde_json::from_slice(&ideas.stdout).unwrap();
+    assert!(ideas.as_array().unwrap().iter().all(|idea| idea["stage"] == "done"), "{ideas:#}");
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn run_fails_with_the_reason() {
+    let world = World::start("run-fail", Store::Sqlite).await.unwrap();
+    let repository = world.repository.path().to_str().unwrap();
+    let failing = ["run", "--agent", "demo", "--repo", repository, "fail: no luck"];
+    let output = sam(&world, &failing).await.unwrap();
+    assert!(!output.status.success());
+    assert_eq!(text(&output.stdout), "", "no branch");
+    assert!(text(&output.stderr).contains("no luck"), "{}", text(&output.stderr));
+    // Nobody can be asked here, so the answer is no.
+    let asking = ["run", "--agent", "demo", "--ask", "--repo", repository, "ask: May I?"];
+    let output = sam(&world, &asking).await.unwrap();
+    let progress = text(&output.stderr);
+    assert!(output.status.code().is_some(), "it ends by itself: {progress}");
+    assert!(progress.contains("May I?"), "{progress}");
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn listings_and_the_log_are_json_for_scripts() {
+    let mut world = World::start("listings", Store::Postgres).await.unwrap();
+    let projects = sam(&world, &["projects", "--json"]).await.unwrap();
+    let projects: Value = serde_json::from_slice(&projects.stdout).unwrap();
+    assert_eq!(projects[0]["name"], "Story");
+    for listing in ["nodes", "workspaces", "ideas"] {
+        let listed = sam(&world, &[listing, "--json"]).await.unwrap();
+        assert!(serde_json::from_slice::<Vec<Value>>(&listed.stdout).is_ok(), "{listing}");
+    }
+    let tail = sam(&world, &["log", "tail", "--json"]).await.unwrap();
+    let entries = text(&tail.stdout);
+    let positions: Vec<u64> = entries
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["position"].as_u64().unwrap())
+        .collect();
+    let whole: Vec<u64> = (1..).take(positions.len()).collect();
+    assert_eq!(positions, whole, "every event once, in order");
+    let later = sam(&world, &["log", "tail", "--json", "--after", "1"]).await.unwrap();
+    assert_eq!(text(&later.stdout).lines().count(), positions.len() - 1);
+    world.kill().await.unwrap();
+    world.resume().await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_server_names_the_first_and_leaves() {
+    let world = World::start("second", Store::Sqlite).await.unwrap();
+    let second = sam(&world, &["serve", "--listen", "127.0.0.1:0"]).await.unwrap();
+    assert!(!second.status.success());
+    let said = text(&second.stderr);
+    let port = world.server().unwrap().address.port();
+    assert!(said.contains(&format!("http://app.sam.localhost:{port}")), "{said}");
+    assert_eq!(world.server().unwrap().get("projects").await.unwrap()[0]["name"], "Story");
+    let link = sam(&world, &["sign-in"]).await.unwrap();
+    assert!(text(&link.stdout).contains("/sign-in#"), "{}", text(&link.stderr));
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_that_others_can_reach_is_refused_without_tls() {
+    let world = World::start("listen", Store::Sqlite).await.unwrap();
+    let refused = sam(&world, &["serve", "--listen", "0.0.0.0:0"]).await.unwrap();
+    assert!(!refused.status.success());
+    let said = text(&refused.stderr);
+    assert!(said.contains("no TLS") && said.trim().lines().count() == 1, "one sentence: {said}");
+    world.end().await.unwrap();
+}

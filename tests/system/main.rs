@@ -1,0 +1,10 @@
+//! User stories against the real `sam`, its real agent, real containers and a real Git remote.
+//!
+//! Each test has a whole SAM of its own (`tests::world`), which fails the test if it leaves a container,
+//! a volume or a process behind.
+
+mod bad_input;
+mod browser;
+mod command_line;
+mod doors;
+mod story;
