@@ -81,7 +81,8 @@ impl Turn {
 
     async fn carry_out(&mut self, directives: &[Directive]) -> Result<(), Stop> {
         for directive in directives {
-            if *self.cancel.borrow() {
+            // Whoever is to hang is deaf, also to a cancel that came before it began to.
+            if *self.cancel.borrow() && !matches!(directive, Directive::Hang) {
                 return Err(Stop::Cancelled);
             }
             self.perform(directive).await?;
