@@ -17,7 +17,10 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, AtomicResponse, Context,
     Handler, Message, WrapFuture as _,
 };
-use domain::event_sourced::{EventPayload as _, EventSourced, canonical_json, refusal_code};
+use domain::{
+    event::registry::{self, Unreadable},
+    event_sourced::{EventPayload as _, EventSourced, canonical_json, refusal_code},
+};
 use projections::{
     error::DatabaseError,
     event_log::{
@@ -266,7 +269,8 @@ fn append_of<A: EventSourced>(
 ) -> Append {
     let new_event = |event: &A::Event| {
         let (event_type, payload) = event.stored();
-        NewEvent { event_type, event_version: "1".to_owned(), payload: canonical_json(&payload) }
+        let event_version = registry::version(A::TYPE, &event_type);
+        NewEvent { event_type, event_version, payload: canonical_json(&payload) }
     };
     Append {
         stream: stream.clone(),
@@ -297,13 +301,11 @@ impl<A: EventSourced> Folded<A> {
     }
 
     fn recorded(mut self, event: &RecordedEvent) -> Result<Self, DispatchError> {
-        let damaged = |reason: String| DispatchError::Damaged {
+        let restored = read::<A>(event).map_err(|error| DispatchError::Damaged {
             stream: event.stream.to_string(),
-            reason: format!("event {}: {reason}", event.sequence),
-        };
-        let payload = serde_json::from_str(&event.payload).map_err(|e| damaged(e.to_string()))?;
-        let restored = A::Event::restored(&event.event_type, payload);
-        self.evolve(restored.map_err(|e| damaged(e.to_string()))?, &event.stream)?;
+            reason: format!("position {}: {error}", event.position),
+        })?;
+        self.evolve(restored, &event.stream)?;
         self.sequence = event.sequence;
         self.hash = event.hash;
         self.position = event.position;
@@ -323,6 +325,11 @@ impl<A: EventSourced> Folded<A> {
             DispatchError::Damaged { stream: stream.to_string(), reason }
         })
     }
+}
+
+/// The event of a row, in its newest version.
+pub(crate) fn read<A: EventSourced>(event: &RecordedEvent) -> Result<A::Event, Unreadable> {
+    registry::read(A::TYPE, &event.event_type, &event.event_version, &event.payload)
 }
 
 /// Folds what the log holds beyond the state.

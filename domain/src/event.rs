@@ -1,8 +1,10 @@
 //! Every event and every command, with the stream it belongs to.
 //!
 //! This is the one place that knows all aggregates: the log stores what [`Event::stored`] gives, and readers get
-//! back what [`Event::restored`] makes of it. Events of processes are not among them: no process
-//! reacts to another's stream.
+//! back what [`Event::read`] makes of it, whatever version it was stored in. Events of processes are not
+//! among them: no process reacts to another's stream.
+//!
+//! Read next: [`registry`] for names, versions and upcasters.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     account::{Account, AccountCommand, AccountEvent},
     credential::{Credential, CredentialCommand, CredentialEvent},
+    event::registry::Unreadable,
     event_sourced::{EventPayload, EventSourced},
     execution::{Execution, ExecutionCommand, ExecutionEvent},
     idea::{Idea, IdeaCommand, IdeaEvent},
@@ -18,10 +21,13 @@ use crate::{
         AccountId, CredentialId, ExecutionId, IdeaId, NodeId, ProjectId, SessionId, WorkspaceId,
     },
     node::{Node, NodeCommand, NodeEvent},
+    process::ProcessEvent,
     project::{Project, ProjectCommand, ProjectEvent},
     session::{Session, SessionCommand, SessionEvent},
     workspace::{Workspace, WorkspaceCommand, WorkspaceEvent},
 };
+
+pub mod registry;
 
 macro_rules! streams {
     ($($noun:ident($id:ident, $command:ident, $event:ident),)*) => {
@@ -54,7 +60,23 @@ macro_rules! streams {
                 }
             }
 
-            /// The event of a stored row; None where the kind of stream is no aggregate's.
+            /// The event of a stored row, brought to the newest version; None where it belongs to a process.
+            pub fn read(
+                kind: &str,
+                id: Uuid,
+                name: &str,
+                version: &str,
+                payload: &str,
+            ) -> Result<Option<Self>, Unreadable> {
+                $(if kind == <$noun as EventSourced>::TYPE {
+                    let event = registry::read::<$event>(kind, name, version, payload)?;
+                    return Ok(Some(Self::$noun($id(id), event)));
+                })*
+                registry::read::<ProcessEvent>(kind, name, version, payload).map(|_| None)
+            }
+
+            /// The reverse of [`Event::stored`]; None where the kind of stream is no aggregate's. For
+            /// stored rows there is [`Event::read`].
             pub fn restored(
                 kind: &str,
                 id: Uuid,

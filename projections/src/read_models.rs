@@ -37,10 +37,10 @@ pub fn projector(database: &Database, log: &EventLog) -> Projector<Event> {
         .with(EventIndex)
 }
 
-/// The event of a log entry; none where it belongs to a process.
+/// The event of a log entry, brought to its newest version; none where it belongs to a process. The
+/// error names position, event and version.
 pub fn decode(recorded: &RecordedEvent) -> Result<Option<Event>, String> {
-    let payload = serde_json::from_str(&recorded.payload).map_err(|error| error.to_string())?;
-    let stream = &recorded.stream;
-    Event::restored(&stream.kind, stream.id, &recorded.event_type, payload)
-        .map_err(|error| error.to_string())
+    let RecordedEvent { stream, event_type, event_version, payload, position, .. } = recorded;
+    Event::read(&stream.kind, stream.id, event_type, event_version, payload)
+        .map_err(|error| format!("position {position}: {error}"))
 }

@@ -2,7 +2,7 @@
 
 use domain::{
     agent_protocol::RefusalKind,
-    event_sourced::{EventPayload, EventSourced},
+    event_sourced::EventSourced,
     execution::{Execution, ExecutionEvent},
     idea::{Idea, IdeaEvent},
     ids::{ExecutionId, IdeaId, MessageId, SessionId},
@@ -13,6 +13,7 @@ use projections::{error::DatabaseError, event_log::StreamId};
 use uuid::Uuid;
 
 use super::{Orders, Refusal};
+use crate::aggregate_actor::read;
 
 const EVENTS_PER_READ: usize = 512;
 const COMMIT_TITLE_CHARS_MAX: usize = 72;
@@ -96,9 +97,7 @@ impl Orders {
         loop {
             let events = self.log.read_stream(&stream, after, EVENTS_PER_READ).await?;
             for event in events.iter().filter(|event| event.event_type == event_type) {
-                let restored = serde_json::from_str(&event.payload)
-                    .and_then(|payload| A::Event::restored(event_type, payload));
-                let Ok(restored) = restored else { continue };
+                let Ok(restored) = read::<A>(event) else { continue };
                 if let Some(found) = pick(restored) {
                     return Ok(Some(found));
                 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::{
-    event_sourced::EventPayload as _,
+    event::registry,
     process::{Action, IntentKey, ProcessEvent, Stimulus},
 };
 use projections::event_log::RecordedEvent;
@@ -29,8 +29,9 @@ impl Pending {
             unsettled: BTreeMap::new(),
             is_unreadable: false,
         });
-        let event = serde_json::from_str(&recorded.payload)
-            .and_then(|payload| ProcessEvent::restored(&recorded.event_type, payload));
+        let RecordedEvent { event_type, event_version, payload, .. } = recorded;
+        let kind = &recorded.stream.kind;
+        let event = registry::read::<ProcessEvent>(kind, event_type, event_version, payload);
         let Ok(ProcessEvent::Reacted { stimulus, intents, abandons }) = event else {
             // Its actor will say what is wrong with it.
             stream.is_unreadable = true;

@@ -3,7 +3,7 @@
 //! Read from the streams themselves: a read model may be a moment behind what was just recorded.
 
 use domain::{
-    event_sourced::{EventPayload, EventSourced},
+    event_sourced::EventSourced,
     idea::{ExecutionRequest, Idea, IdeaEvent},
     ids::{IdeaId, ProjectId, SessionId},
     session::{Session, SessionEvent},
@@ -13,7 +13,7 @@ use projections::event_log::StreamId;
 use uuid::Uuid;
 
 use super::{Ideas, refused};
-use crate::dispatcher::DispatchError;
+use crate::{aggregate_actor::read, dispatcher::DispatchError};
 
 const EVENTS_PER_READ: usize = 512;
 
@@ -66,12 +66,10 @@ impl Ideas {
             let events = self.log.read_stream(&stream, after, EVENTS_PER_READ).await?;
             for event in &events {
                 after = event.sequence;
-                let damaged = |error: serde_json::Error| DispatchError::Damaged {
+                see(read::<A>(event).map_err(|error| DispatchError::Damaged {
                     stream: stream.to_string(),
-                    reason: error.to_string(),
-                };
-                let payload = serde_json::from_str(&event.payload).map_err(damaged)?;
-                see(A::Event::restored(&event.event_type, payload).map_err(damaged)?);
+                    reason: format!("position {}: {error}", event.position),
+                })?);
             }
             if events.len() < EVENTS_PER_READ {
                 return Ok(());
