@@ -4,7 +4,7 @@
 //! test holds it against the sources.
 
 /// All names, in the order in which an idea on its way to a branch comes by.
-pub const CRASH_POINTS: [&str; 20] = [
+pub const CRASH_POINTS: [&str; 23] = [
     "dispatcher.before_append",
     "dispatcher.after_append",
     "process.before_stimulus",
@@ -25,6 +25,9 @@ pub const CRASH_POINTS: [&str; 20] = [
     "report.before_commit",
     "report.after_commit",
     "report.before_acknowledge",
+    "heads.before_put",
+    "heads.after_put",
+    "heads.after_written",
 ];
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ mod report;
 pub mod sealing;
 pub mod settings;
 pub mod sign_in;
+pub mod signed_heads;
+pub mod signing;
 pub mod submit_idea;
 pub mod system;
 pub mod tasks;

@@ -32,6 +32,7 @@ use crate::{
     clock::SharedClock,
     random,
     sealing::cipher::{Cipher, NONCE_BYTES},
+    signing::SigningKey,
 };
 
 mod cipher;
@@ -196,10 +197,16 @@ impl Sealing {
         Ok(n_moved)
     }
 
-    /// The seed of the installation's signing key; the first call ever makes it.
-    pub async fn signing_seed(&self) -> Result<[u8; 32], SealingError> {
+    /// The installation's signing key; the first call ever makes it.
+    pub async fn signing_key(&self) -> Result<SigningKey, SealingError> {
         let row = self.shared.keys.put_first(&self.new_key(SIGNING, None)).await?;
-        self.unwrap(&row)
+        Ok(SigningKey::from_seed(&self.unwrap(&row)?))
+    }
+
+    /// The same where nothing may be made: None if there is none yet.
+    pub async fn find_signing_key(&self) -> Result<Option<SigningKey>, SealingError> {
+        let Some(row) = self.shared.keys.find(SIGNING, None).await? else { return Ok(None) };
+        Ok(Some(SigningKey::from_seed(&self.unwrap(&row)?)))
     }
 
     async fn open_secret(

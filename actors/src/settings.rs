@@ -1,6 +1,6 @@
 //! What the control plane is told when it starts. Every limit is here; none is hidden.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use domain::{
     agent_protocol::WorkspaceLimits,
@@ -22,10 +22,28 @@ pub struct Settings {
     pub node: NodeSettings,
     pub workspaces: WorkspaceSettings,
     pub periods: Periods,
+    pub heads: HeadSettings,
     /// Where Claude Code's requests go.
     pub anthropic_base_url: String,
     /// What goes wrong on purpose; nothing but in tests.
     pub faults: Faults,
+}
+
+/// When heads over the log are signed, and where they are written outside the database.
+#[derive(Clone, Debug)]
+pub struct HeadSettings {
+    /// How long an event may be without a head that protects it.
+    pub period: Duration,
+    /// How many events may be without one.
+    pub events_max: u64,
+    /// None is `heads.ndjson` in the data directory.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for HeadSettings {
+    fn default() -> Self {
+        Self { period: Duration::from_secs(10), events_max: 1000, file: None }
+    }
 }
 
 /// Where workspaces run.

@@ -48,6 +48,8 @@ use crate::{
     sealing::{Sealing, SealingError},
     settings::{NodeSettings, Settings},
     sign_in::SignIn,
+    signed_heads::{self, HeadMaker, HeadsError, file::HeadsFile},
+    signing::{PUBLIC_KEY_FILE, SigningKey},
     submit_idea::{Ideas, PlatformDefaults},
     tasks::Tasks,
     timer::Timer,
@@ -60,6 +62,8 @@ pub enum StartError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     Sealing(#[from] SealingError),
+    #[error(transparent)]
+    Heads(#[from] HeadsError),
     #[error("the owner's account: {0}")]
     Dispatch(#[from] DispatchError),
     #[error("{what}: {source}")]
@@ -78,6 +82,9 @@ pub struct System {
     pub log: EventLog,
     pub dispatcher: Dispatcher,
     pub sealing: Sealing,
+    pub signing: SigningKey,
+    /// The heads outside the database.
+    pub heads_file: HeadsFile,
     pub hub: LiveHub,
     pub sign_in: SignIn,
     pub credentials: Credentials,
@@ -92,7 +99,6 @@ pub struct System {
 }
 
 const SOCKET_FILE: &str = "control.sock";
-const PUBLIC_KEY_FILE: &str = "control.pem";
 
 impl System {
     /// Starts everything. Must be called on the runtime that is to run it.
@@ -104,6 +110,12 @@ impl System {
         let log = EventLog::open(&database, event_log::Options::default()).await?;
         let installation = InstallationId(Meta::new(&database).installation(random::uuid()).await?);
         let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::clone(&clock))?;
+        let signing = sealing.signing_key().await?;
+        let heads_file = settings.heads.file.clone();
+        let heads_file = HeadsFile::new(
+            heads_file.unwrap_or_else(|| signed_heads::default_file(&settings.data_dir)),
+        );
+        signed_heads::check_high_water(&database, &heads_file, &signing).await?;
         let actors = ActorThread::start().map_err(machine("the actors' thread"))?;
         let dispatcher = Dispatcher::new(&log, &actors, Arc::clone(&clock), Damaged::default());
         let sign_in = SignIn::new(&database, Arc::clone(&clock), installation);
@@ -128,6 +140,8 @@ impl System {
             log,
             dispatcher,
             sealing,
+            signing,
+            heads_file,
             hub: LiveHub::default(),
             sign_in,
             credentials,
@@ -149,12 +163,12 @@ impl System {
         is_held: watch::Sender<bool>,
     ) -> Result<(), StartError> {
         let machine = |what| move |source| StartError::Machine { what, source };
-        let seed = self.sealing.signing_seed().await?;
-        let signing = Signing::new(&seed, self.installation).map_err(machine("the signing key"))?;
+        let signing = Signing::new(&self.signing, self.installation);
         let directory = std::path::absolute(&settings.data_dir);
         let directory = directory.map_err(machine("the data directory"))?;
         let public_key = directory.join(PUBLIC_KEY_FILE);
-        signing.write_public_key(&public_key).map_err(machine("the public key's file"))?;
+        let written = self.signing.public().write(&public_key);
+        written.map_err(machine("the public key's file"))?;
         let socket = directory.join(SOCKET_FILE);
         let listener = listener::open(&socket).map_err(machine("the control socket"))?;
         let desk = Desk::new(&self.dispatcher, &self.sealing, &self.hub, &self.links);
@@ -237,6 +251,7 @@ struct Acting {
     provider: Arc<dyn Provider>,
     clock: SharedClock,
     faults: Faults,
+    heads: HeadMaker,
     arbiter: actix::ArbiterHandle,
 }
 
@@ -255,6 +270,16 @@ impl Acting {
             workspaces: settings.workspaces,
             anthropic_base_url: settings.anthropic_base_url,
         };
+        let heads = HeadMaker {
+            database: system.database.clone(),
+            log: system.log.clone(),
+            key: system.signing.clone(),
+            installation: system.installation,
+            file: system.heads_file.clone(),
+            settings: settings.heads,
+            clock: Arc::clone(&clock),
+            lease: None,
+        };
         Self {
             installation: system.installation,
             database: system.database.clone(),
@@ -265,6 +290,7 @@ impl Acting {
             provider,
             clock,
             faults: settings.faults,
+            heads,
             arbiter: system.actors.arbiter(),
         }
     }
@@ -290,6 +316,8 @@ impl Acting {
     fn act(&self, tenure: Tenure, tasks: &Tasks) {
         let timer = Timer::new(&self.clock);
         tasks.start("timer", timer.clone().run(Arc::clone(&self.clock)));
+        let heads = HeadMaker { lease: tenure.append, ..self.heads.clone() };
+        tasks.start_to_its_end("signed heads", heads.run(tasks.stopped()));
         let effects = Effects {
             installation: self.installation,
             log: self.log.clone(),

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use actors::signed_heads;
 use anyhow::{Context, bail};
 use clap::Args;
 use figment::{
@@ -73,6 +74,18 @@ pub struct Flags {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     no_local_node: Option<bool>,
+    /// How long an event may be without a signed head, in milliseconds [default: 10000] [since 0.1]
+    #[arg(long, env = "SAM_HEAD_PERIOD_MS", global = true, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_period_ms: Option<u64>,
+    /// How many events may be without a signed head [default: 1000] [since 0.1]
+    #[arg(long, env = "SAM_HEAD_EVENTS_MAX", global = true, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_events_max: Option<u64>,
+    /// Where signed heads are written outside the database [default: heads.ndjson in the data directory] [since 0.1]
+    #[arg(long, env = "SAM_HEADS_FILE", global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heads_file: Option<PathBuf>,
     /// The program that runs on nodes [default: sam-agent beside sam] [since 0.1]
     #[arg(long, env = "SAM_AGENT_PROGRAM", global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +113,9 @@ pub struct Settings {
     pub node_warm_timeout_ms: u64,
     pub node_slots: u8,
     pub no_local_node: bool,
+    pub head_period_ms: u64,
+    pub head_events_max: u64,
+    pub heads_file: Option<PathBuf>,
     pub agent_program: Option<PathBuf>,
     pub anthropic_base_url: Option<String>,
     pub log: String,
@@ -117,6 +133,9 @@ impl Settings {
             node_warm_timeout_ms: 30 * 60 * 1000,
             node_slots: 3,
             no_local_node: false,
+            head_period_ms: 10_000,
+            head_events_max: 1000,
+            heads_file: None,
             agent_program: None,
             anthropic_base_url: None,
             log: "warn".to_owned(),
@@ -147,6 +166,9 @@ impl Settings {
         if self.node_slots == 0 {
             bail!("a node carries at least one workspace: raise SAM_NODE_SLOTS");
         }
+        if self.head_period_ms == 0 || self.head_events_max == 0 {
+            bail!("heads need some room: raise SAM_HEAD_PERIOD_MS and SAM_HEAD_EVENTS_MAX");
+        }
         if self.message_bytes_max == 0 {
             bail!("a message needs some room: raise SAM_MESSAGE_BYTES_MAX");
         }
@@ -174,6 +196,13 @@ impl Settings {
             );
         }
         Ok(address)
+    }
+
+    /// Where signed heads are written outside the database.
+    #[must_use]
+    pub fn heads_file(&self) -> PathBuf {
+        let default = || signed_heads::default_file(&self.data_dir);
+        self.heads_file.clone().unwrap_or_else(default)
     }
 
     /// Addresses as a browser sees them, for a server that listens on `port`.

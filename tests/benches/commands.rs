@@ -21,7 +21,7 @@ use actors::{
     clock::system::SystemClock,
     faults::Faults,
     provider::simulated::{Machine, SimulatedSettings},
-    settings::{ANTHROPIC_BASE_URL, NodeSettings, Settings, WorkspaceSettings},
+    settings::{ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, Settings, WorkspaceSettings},
     system::System,
 };
 use anyhow::{Result, anyhow};
@@ -119,6 +119,7 @@ async fn start(folder: &Folder, name: &str, url: &str) -> Result<System> {
         }),
         workspaces: WorkspaceSettings::default(),
         periods: Periods::default(),
+        heads: HeadSettings::default(),
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
         faults: Faults::default(),
     };

@@ -16,7 +16,7 @@ use actors::{
     faults::Faults,
     provider::simulated::{Machine, SimulatedSettings},
     random,
-    settings::{ANTHROPIC_BASE_URL, NodeSettings, Settings, WorkspaceSettings},
+    settings::{ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, Settings, WorkspaceSettings},
     submit_idea::{Choices, NewIdea, Submitted, Wish},
     system::System,
 };
@@ -154,6 +154,7 @@ impl World {
             }),
             workspaces: WorkspaceSettings::default(),
             periods: Periods::default(),
+            heads: HeadSettings::default(),
             anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
             faults: self.faults.clone(),
         }

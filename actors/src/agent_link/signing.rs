@@ -1,12 +1,8 @@
-//! Proves to agents that it is their control plane that speaks.
-//!
-//! The installation's Ed25519 key signs a token for each connection. The private half is wrapped in
-//! the database; the public half is a file that agents are given at their start.
+//! Proves to agents that it is their control plane that speaks: the installation's key signs a token for
+//! each connection.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::time::Duration;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use domain::{
     agent_protocol::ControlClaims,
     ids::{InstallationId, NodeId},
@@ -14,40 +10,21 @@ use domain::{
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
+use crate::signing::SigningKey;
+
 const AUDIENCE: &str = "sam-agent";
 const TOKEN_PERIOD: Duration = Duration::from_secs(24 * 3600);
-/// What comes before the 32 bytes of an Ed25519 key: PKCS #8 for the private, SPKI for the public one.
-const PKCS8_PREFIX: [u8; 16] =
-    [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
-/// The installation's signing key.
+/// Signs tokens.
 #[derive(Clone)]
 pub(crate) struct Signing {
     key: EncodingKey,
-    public: [u8; 32],
     installation: InstallationId,
 }
 
 impl Signing {
-    pub(crate) fn new(seed: &[u8; 32], installation: InstallationId) -> io::Result<Self> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(io::Error::other)?;
-        let public = pair.public_key().as_ref().try_into().map_err(io::Error::other)?;
-        let key = EncodingKey::from_ed_der(&[&PKCS8_PREFIX, &seed[..]].concat());
-        Ok(Self { key, public, installation })
-    }
-
-    /// Writes the public half where agents find it.
-    pub(crate) fn write_public_key(&self, path: &Path) -> io::Result<()> {
-        let der = [&SPKI_PREFIX, &self.public[..]].concat();
-        let body = STANDARD.encode(der);
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
-        if fs::read_to_string(path).is_ok_and(|written| written == pem) {
-            return Ok(());
-        }
-        let draft = path.with_extension("new");
-        fs::write(&draft, pem)?;
-        fs::rename(draft, path)
+    pub(crate) fn new(key: &SigningKey, installation: InstallationId) -> Self {
+        Self { key: EncodingKey::from_ed_der(&key.to_pkcs8()), installation }
     }
 
     /// A token for one connection to one node.
@@ -79,14 +56,15 @@ mod tests {
     use uuid::Uuid;
 
     use super::{AUDIENCE, Signing};
-    use crate::random;
+    use crate::{random, signing::SigningKey};
 
     #[test]
     fn a_token_is_valid_under_the_public_key_that_was_written() {
         let installation = InstallationId(Uuid::from_u128(1));
-        let signing = Signing::new(&random::bytes(), installation).unwrap();
+        let key = SigningKey::from_seed(&random::bytes());
+        let signing = Signing::new(&key, installation);
         let path = std::env::temp_dir().join(format!("sam-key-{}.pem", random::uuid()));
-        signing.write_public_key(&path).unwrap();
+        key.public().write(&path).unwrap();
         let key = DecodingKey::from_ed_pem(&std::fs::read(&path).unwrap()).unwrap();
         std::fs::remove_file(&path).unwrap();
         let node = NodeId(Uuid::from_u128(2));

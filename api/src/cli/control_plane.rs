@@ -4,6 +4,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web::Data};
@@ -12,7 +13,7 @@ use actors::{
     faults::Faults,
     random,
     settings::{
-        ANTHROPIC_BASE_URL, LocalSettings, NodeSettings, Settings as SystemSettings,
+        ANTHROPIC_BASE_URL, HeadSettings, LocalSettings, NodeSettings, Settings as SystemSettings,
         WorkspaceSettings,
     },
     system::System,
@@ -154,6 +155,11 @@ fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
         node: NodeSettings::Local(local),
         workspaces: WorkspaceSettings::default(),
         periods,
+        heads: HeadSettings {
+            period: Duration::from_millis(settings.head_period_ms),
+            events_max: settings.head_events_max,
+            file: Some(settings.heads_file()),
+        },
         anthropic_base_url: settings
             .anthropic_base_url
             .clone()
