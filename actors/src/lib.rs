@@ -9,6 +9,7 @@ pub mod agent_link;
 mod aggregate_actor;
 mod branch_name;
 pub mod caller;
+pub mod chat_search;
 pub mod clock;
 pub mod crash_points;
 pub mod credentials;

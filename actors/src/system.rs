@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::{
     agent_link::{AgentLinks, NodeHealth, connection::Reception, listener, signing::Signing},
+    chat_search::ChatSearchIndexer,
     clock::SharedClock,
     credentials::Credentials,
     dispatcher::{Damaged, DispatchError, Dispatcher, Streams, actor_thread::ActorThread},
@@ -342,6 +343,11 @@ impl Acting {
         self.start_process::<OpenWorkspace>(&tools);
         self.start_process::<CloseWorkspace>(&tools);
         self.start_process::<RetireNode>(&tools);
+        let (database, log) = (self.database.clone(), self.log.clone());
+        let sealing = self.orders.sealing.clone();
+        tools
+            .tasks
+            .keep("chat search", move || ChatSearchIndexer::new(&database, &log, &sealing).run());
     }
 
     fn start_process<P: Process>(&self, tools: &Tools) {

@@ -13,6 +13,7 @@ mod listings;
 mod log_tail;
 mod offline;
 mod run;
+mod search;
 mod serve;
 pub mod setup;
 
@@ -49,6 +50,8 @@ enum Command {
     Ideas(listings::ListingArguments),
     /// List the linked projects.
     Projects(listings::ListingArguments),
+    /// Look for words in everything that was said.
+    Search(search::SearchArguments),
     /// List the machines.
     Nodes(listings::ListingArguments),
     /// List the containers.
@@ -95,6 +98,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::SignIn => serve::print_new_link(&settings).await?,
         Command::Ideas(arguments) => listings::ideas(&settings, arguments).await?,
         Command::Projects(arguments) => listings::projects(&settings, arguments).await?,
+        Command::Search(arguments) => search::search(&settings, arguments).await?,
         Command::Nodes(arguments) => listings::nodes(&settings, arguments).await?,
         Command::Workspaces(arguments) => listings::workspaces(&settings, arguments).await?,
         Command::Log { command: LogCommand::Tail(arguments) } => {

@@ -39,6 +39,7 @@ use crate::{commands, health, live::frames, problem, problem::Problem, queries, 
         queries::executions::TimelineEntry,
         queries::sessions::Session,
         queries::items::ItemPage,
+        queries::chat_search::SearchPage,
         queries::nodes::Node,
         queries::workspaces::Workspace,
     ))

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod agents;
+pub mod chat_search;
 pub mod credentials;
 pub mod executions;
 pub mod ideas;

@@ -124,6 +124,7 @@ fn shared_api(config: &mut ServiceConfig<'_>) {
         .service(queries::sessions::sessions)
         .service(queries::sessions::session)
         .service(queries::items::items)
+        .service(queries::chat_search::search)
         .service(session::post_message)
         .service(session::answer_permission)
         .service(queries::nodes::nodes)

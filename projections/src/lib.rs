@@ -8,6 +8,7 @@
 
 pub mod account_list;
 pub mod activity_feed;
+pub mod chat_search;
 pub mod chat_transcript;
 pub mod checkpoint;
 pub mod cqrs;

@@ -9,6 +9,7 @@
     reason = "a failure has to say where it happened and by which seed"
 )]
 
+mod chat_search;
 mod commands;
 mod luck;
 mod restart;

@@ -3,7 +3,7 @@
 use std::process::{Output, Stdio};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::world::{Store, World};
 use tokio::process::Command;
 
@@ -47,6 +47,34 @@ async fn run_prints_the_branch_last_whether_a_server_runs_or_not() {
     let ideas = sam(&world, &["ideas", "--json"]).await.unwrap();
     let ideas: Value = serde_json::from_slice(&ideas.stdout).unwrap();
     assert!(ideas.as_array().unwrap().iter().all(|idea| idea["stage"] == "done"), "{ideas:#}");
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_said_is_found_with_a_server_and_without() {
+    let mut world = World::start("search", Store::Sqlite).await.unwrap();
+    let idea = tests::world::random();
+    let execution = world.submit(idea, "say: The needle_count is in `src/main.rs`.").await.unwrap();
+    world.ended(execution).await.unwrap();
+    let is_whole = |page: &Value| page["hits"].as_array().is_some_and(|hits| hits.len() == 2);
+    let page = world.until("search?q=needle%20main", is_whole).await.unwrap();
+    let newest = &page["hits"][0];
+    assert_eq!((&newest["role"], &newest["idea"]), (&json!("agent"), &json!(idea)), "{page:#}");
+    let snippet: Vec<_> = newest["snippet"].as_array().unwrap().iter().collect();
+    assert!(
+        snippet.iter().any(|part| part["text"] == "needle" && part["isHit"] == true),
+        "{page:#}"
+    );
+    let words = ["search", "--json", "NEEDLE", "main"];
+    let with_server = sam(&world, &words).await.unwrap();
+    let hits: Value = serde_json::from_slice(&with_server.stdout).unwrap();
+    assert_eq!(hits, page["hits"]);
+    let nothing = sam(&world, &["search", "?!"]).await.unwrap();
+    assert!(!nothing.status.success() && text(&nothing.stderr).contains("at least one word"));
+    world.kill().await.unwrap();
+    let without = sam(&world, &words).await.unwrap();
+    assert_eq!(text(&without.stdout), text(&with_server.stdout), "{}", text(&without.stderr));
+    world.resume().await.unwrap();
     world.end().await.unwrap();
 }
 

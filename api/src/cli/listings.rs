@@ -18,12 +18,12 @@ pub(super) struct ListingArguments {
 }
 
 /// Where listings come from.
-enum Source {
+pub(super) enum Source {
     Server(Client),
     Stored(Box<Offline>),
 }
 
-async fn source(settings: &Settings) -> anyhow::Result<Source> {
+pub(super) async fn source(settings: &Settings) -> anyhow::Result<Source> {
     Ok(match data_directory::find(&settings.data_dir).await? {
         Some(server) => Source::Server(Client::new(&server)?),
         None => Source::Stored(Box::new(Offline::open(settings).await?)),

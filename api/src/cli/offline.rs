@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use actors::{clock::system::SystemClock, sealing::Sealing};
+use anyhow::{Context as _, anyhow};
 use domain::ids::AccountId;
 use projections::{
     account_list,
+    chat_search::Scope,
     database::Database,
     event_log::{EventLog, Options, RecordedEvent},
     node_directory, project_overview,
@@ -16,6 +18,7 @@ use projections::{
 use crate::{
     config::Settings,
     queries::{
+        chat_search::{self, SearchPage},
         ideas::{self, Idea},
         nodes::{self, Node},
         projects::Project,
@@ -65,6 +68,14 @@ impl Offline {
     pub(super) async fn workspaces(&self) -> anyhow::Result<Vec<Workspace>> {
         let Some(owner) = self.owner else { return Ok(Vec::new()) };
         Ok(workspaces::list(&self.database, owner).await?)
+    }
+
+    pub(super) async fn search(&self, text: &str, limit: usize) -> anyhow::Result<SearchPage> {
+        let owner = self.owner.context("nobody has an account here yet")?;
+        let query = chat_search::checked(text).map_err(|problem| anyhow!(problem.detail))?;
+        let scope = Scope { owner, project: None, before: None, limit };
+        let page = chat_search::page(&self.database, &self.sealing, &query, scope).await;
+        page.map_err(|problem| anyhow!(problem.detail))
     }
 
     pub(super) async fn events(

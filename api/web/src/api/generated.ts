@@ -383,6 +383,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages that hold all words of a query. */
+        get: operations["search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/sessions/{session}": {
         parameters: {
             query?: never;
@@ -1007,6 +1024,50 @@ export interface components {
          * @enum {string}
          */
         ProviderKind: "local" | "simulated";
+        /**
+         * @description Who said it.
+         * @enum {string}
+         */
+        Role: "user" | "agent";
+        /** @description A message that holds what was looked for. */
+        SearchHit: {
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: uuid
+             * @description The newest idea of the session.
+             */
+            idea?: string | null;
+            /** Format: uuid */
+            message: string;
+            /**
+             * Format: int64
+             * @description Of the message's first event.
+             */
+            position: number;
+            /** Format: uuid */
+            project: string;
+            role: components["schemas"]["Role"];
+            /** Format: uuid */
+            session: string;
+            sessionTitle: string;
+            /** @description The text around the first hit, cut where hits begin and end. */
+            snippet: components["schemas"]["SnippetPart"][];
+        };
+        /** @description Messages that were found, the newest first. */
+        SearchPage: {
+            hits: components["schemas"]["SearchHit"][];
+            /**
+             * Format: int64
+             * @description There are older ones: ask again with `before` = this.
+             */
+            next?: number | null;
+            /**
+             * Format: int64
+             * @description Up to which position of the log messages are in the index.
+             */
+            position: number;
+        };
         /** @description A frame to the browser. */
         ServerFrame: (components["schemas"]["Hello"] & {
             /** @enum {string} */
@@ -1067,6 +1128,11 @@ export interface components {
             sampleRepository?: string | null;
             /** @description Of SAM. */
             version: string;
+        };
+        /** @description A piece of a snippet. */
+        SnippetPart: {
+            isHit: boolean;
+            text: string;
         };
         /**
          * @description Where an idea is on the board.
@@ -1742,6 +1808,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"][];
+                };
+            };
+        };
+    };
+    search: {
+        parameters: {
+            query: {
+                /** @description Messages that hold all of these words; of the last one, its beginning is enough. */
+                q: string;
+                /** @description Only in this project. */
+                project?: string;
+                /** @description Only messages that began before this position: `next` of the page before. */
+                before?: number;
+                /** @description How many hits, 1 to 100; 20 if it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchPage"];
                 };
             };
         };
