@@ -115,8 +115,13 @@ fn document(row: IdeaRow, texts: &Texts) -> Idea {
 
 const TITLE_CHARS_MAX: usize = 100;
 
-/// The beginning of a text, on one line.
+/// What a text is called: its first line that says anything, a hundred characters at most.
 pub(crate) fn title(text: &str) -> String {
+    beginning(text.trim_start().lines().next().unwrap_or_default())
+}
+
+/// The beginning of a text, on one line.
+pub(crate) fn beginning(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= TITLE_CHARS_MAX {
         return line;
@@ -131,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_title_is_one_line_of_a_hundred_characters_at_most() {
-        assert_eq!(title(" Fix\n the  tests "), "Fix the tests");
+        assert_eq!(title("\n Fix  the\ttests \nall of them"), "Fix the tests");
+        assert_eq!(beginning(" Fix\n the  tests "), "Fix the tests");
         let long = title(&"ä".repeat(200));
         assert_eq!(long.chars().count(), TITLE_CHARS_MAX);
         assert!(long.ends_with('…'));

@@ -18,7 +18,7 @@ use crate::{
     access,
     caller::{Caller, Id},
     problem::Problem,
-    queries::ideas::title,
+    queries::ideas::{beginning, title},
     server::Server,
     texts::Texts,
     wire::CodingAgentKind,
@@ -86,12 +86,12 @@ fn references(row: &SessionRow) -> impl Iterator<Item = &ContentRef> {
 }
 
 fn document(row: SessionRow, texts: &Texts) -> Session {
-    let beginning = |text: &Option<ContentRef>| text.as_ref().map(|text| title(&texts.get(text)));
+    let text = |text: &Option<ContentRef>| text.as_ref().map(|text| texts.get(text));
     Session {
         id: row.id.0,
         project: row.project.0,
         idea: row.idea.map(|id| id.0),
-        title: beginning(&row.title).unwrap_or_default(),
+        title: text(&row.title).map(|text| title(&text)).unwrap_or_default(),
         state: match row.state {
             chat_transcript::SessionState::Idle => SessionState::Idle,
             chat_transcript::SessionState::Working => SessionState::Working,
@@ -100,6 +100,6 @@ fn document(row: SessionRow, texts: &Texts) -> Session {
         execution: row.execution.map(|id| id.0),
         coding_agent: row.coding_agent.map(Into::into),
         updated_at: row.updated_at,
-        preview: beginning(&row.preview).unwrap_or_default(),
+        preview: text(&row.preview).map(|text| beginning(&text)).unwrap_or_default(),
     }
 }

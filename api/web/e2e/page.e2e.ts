@@ -1,8 +1,12 @@
 // How the page behaves: by keyboard, at length, on a small screen, and when the connection breaks.
 
-import { expect, test } from '@playwright/test'
+import { gzipSync } from 'node:zlib'
+import { expect, type Locator, type Page, test } from '@playwright/test'
 import { DONE_EXECUTION, LONG_SESSION, PROJECT } from '../mock/seed'
 import { answer, sendIdea, signIn } from './steps'
+
+/** Code and styles that are fetched before the dashboard stands there, compressed. */
+const FIRST_PAGE_BYTES_MAX = 150_000
 
 test('the palette, the help and the board work by keyboard alone', async ({ page }) => {
   await signIn(page, 'demo-keyboard')
@@ -45,6 +49,28 @@ test('a draft is noted, edited and executed from the board', async ({ page }) =>
   await page.getByLabel('Description').fill('say: From the board, edited.')
   await page.getByRole('button', { name: 'Execute' }).click()
   await expect(answer(page, 'From the board, edited.')).toBeVisible({ timeout: 15_000 })
+})
+
+test('an idea is dragged where it may go, and nowhere else', async ({ page }) => {
+  await signIn(page, 'demo-drag')
+  await page.goto(`/projects/${PROJECT}/ideas`)
+  const column = (name: string) => page.getByRole('region', { name })
+  const card = page.getByRole('button', { name: /^Log humidity/ })
+  await drag(page, card, column('Done'))
+  await expect(column('Exploring').getByText('Log humidity')).toBeVisible()
+  await drag(page, card, column('Ready'))
+  await expect(column('Ready').getByText('Log humidity')).toBeVisible()
+  await expect(page.getByRole('dialog')).toBeHidden()
+})
+
+test('the first page is small', async ({ request }) => {
+  const page = await (await request.get('/')).text()
+  const files = [...page.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map(([, file = '']) => file)
+  expect(files.some((file) => file.endsWith('.js'))).toBe(true)
+  expect(files.some((file) => file.endsWith('.css'))).toBe(true)
+  let bytes = 0
+  for (const file of files) bytes += gzipSync(await (await request.get(file)).body()).length
+  expect(bytes).toBeLessThan(FIRST_PAGE_BYTES_MAX)
 })
 
 test('what is typed survives leaving the page', async ({ page }) => {
@@ -153,3 +179,12 @@ test('an unknown page and an unknown project say so', async ({ page }) => {
   await page.goto('/projects/00000000-0000-4000-8000-000000000000')
   await expect(page.getByText('There is nothing with this id.').first()).toBeVisible()
 })
+
+async function drag(page: Page, what: Locator, to: Locator): Promise<void> {
+  const [from, target] = [await what.boundingBox(), await to.boundingBox()]
+  if (from === null || target === null) throw new Error('it is not on the page')
+  await page.mouse.move(from.x + 20, from.y + 10)
+  await page.mouse.down()
+  await page.mouse.move(target.x + target.width / 2, target.y + 60, { steps: 5 })
+  await page.mouse.up()
+}

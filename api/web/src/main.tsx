@@ -6,7 +6,7 @@ import { LiveFeed } from '~/api/live'
 import { LiveProvider } from '~/api/LiveProvider'
 import { isWorthRepeating } from '~/api/queries'
 import { endpoints } from '~/paths'
-import { router } from '~/routes'
+import { fetchPagesAhead, router } from '~/routes'
 import './tokens.css'
 import './base.css'
 import './ui/ui.css'
@@ -42,3 +42,6 @@ createRoot(root).render(
     </QueryClientProvider>
   </StrictMode>,
 )
+
+const AHEAD_AFTER_MS = 1_500
+window.addEventListener('load', () => setTimeout(fetchPagesAhead, AHEAD_AFTER_MS), { once: true })

@@ -1,44 +1,95 @@
-// Every page on one page.
+// Every page on one page. The first one comes with the frame; the others are fetched when somebody goes there, and
+// ahead of that once the browser has nothing better to do.
 
-import { createBrowserRouter } from 'react-router'
+import { createBrowserRouter, type RouteObject } from 'react-router'
 import { AppFrame } from '~/components/AppFrame'
 import { DashboardPage } from '~/pages/DashboardPage'
 import { ErrorPage } from '~/pages/ErrorPage'
-import { ExecutionPage } from '~/pages/ExecutionPage'
-import { IdeasPage } from '~/pages/IdeasPage'
-import { NewProjectPage } from '~/pages/NewProjectPage'
-import { NodesPage } from '~/pages/NodesPage'
-import { NotFoundPage } from '~/pages/NotFoundPage'
-import { ProjectChatPage } from '~/pages/ProjectChatPage'
-import { ProjectSettingsPage } from '~/pages/ProjectSettingsPage'
-import { ProjectsPage } from '~/pages/ProjectsPage'
-import { SettingsPage } from '~/pages/SettingsPage'
-import { SignInPage } from '~/pages/SignInPage'
-import { WorkspacePage } from '~/pages/WorkspacePage'
+import { fetchMenuList } from '~/ui/Menu'
+import { Waiting } from '~/ui/Notes'
+
+type Component = () => React.ReactNode
+
+const fetchers: (() => Promise<Component>)[] = []
+
+/** A page whose code is a file of its own. */
+function later(fetchPage: () => Promise<Component>): Pick<RouteObject, 'lazy'> {
+  fetchers.push(fetchPage)
+  return { lazy: { Component: fetchPage } }
+}
+
+const fetchChat = async () => (await import('~/pages/ProjectChatPage')).ProjectChatPage
 
 export const router = createBrowserRouter([
-  { path: '/sign-in', Component: SignInPage, ErrorBoundary: ErrorPage },
+  {
+    path: '/sign-in',
+    ErrorBoundary: ErrorPage,
+    HydrateFallback: Loading,
+    ...later(async () => (await import('~/pages/SignInPage')).SignInPage),
+  },
   {
     Component: AppFrame,
     ErrorBoundary: ErrorPage,
+    HydrateFallback: Loading,
     children: [
       {
         ErrorBoundary: ErrorPage,
         children: [
           { index: true, Component: DashboardPage },
-          { path: 'projects', Component: ProjectsPage },
-          { path: 'projects/new', Component: NewProjectPage },
-          { path: 'projects/:project', Component: ProjectChatPage },
-          { path: 'projects/:project/sessions/:session', Component: ProjectChatPage },
-          { path: 'projects/:project/ideas', Component: IdeasPage },
-          { path: 'projects/:project/settings', Component: ProjectSettingsPage },
-          { path: 'executions/:execution', Component: ExecutionPage },
-          { path: 'nodes', Component: NodesPage },
-          { path: 'workspaces/:workspace', Component: WorkspacePage },
-          { path: 'settings', Component: SettingsPage },
-          { path: '*', Component: NotFoundPage },
+          {
+            path: 'projects',
+            ...later(async () => (await import('~/pages/ProjectsPage')).ProjectsPage),
+          },
+          {
+            path: 'projects/new',
+            ...later(async () => (await import('~/pages/NewProjectPage')).NewProjectPage),
+          },
+          { path: 'projects/:project', ...later(fetchChat) },
+          { path: 'projects/:project/sessions/:session', ...later(fetchChat) },
+          {
+            path: 'projects/:project/ideas',
+            ...later(async () => (await import('~/pages/IdeasPage')).IdeasPage),
+          },
+          {
+            path: 'projects/:project/settings',
+            ...later(async () => (await import('~/pages/ProjectSettingsPage')).ProjectSettingsPage),
+          },
+          {
+            path: 'executions/:execution',
+            ...later(async () => (await import('~/pages/ExecutionPage')).ExecutionPage),
+          },
+          {
+            path: 'nodes',
+            ...later(async () => (await import('~/pages/NodesPage')).NodesPage),
+          },
+          {
+            path: 'workspaces/:workspace',
+            ...later(async () => (await import('~/pages/WorkspacePage')).WorkspacePage),
+          },
+          {
+            path: 'settings',
+            ...later(async () => (await import('~/pages/SettingsPage')).SettingsPage),
+          },
+          {
+            path: '*',
+            ...later(async () => (await import('~/pages/NotFoundPage')).NotFoundPage),
+          },
         ],
       },
     ],
   },
 ])
+
+/** Fetches every page's code, so that going there later waits for nothing. */
+export function fetchPagesAhead(): void {
+  // A page that cannot be fetched now is fetched, or complained about, when somebody goes there.
+  for (const fetchPage of [...fetchers, fetchMenuList]) void fetchPage().catch(() => undefined)
+}
+
+function Loading() {
+  return (
+    <main className="lonely">
+      <Waiting>Loading the page</Waiting>
+    </main>
+  )
+}

@@ -49,8 +49,11 @@ export function nodeCan(node: { state: NodeState }, act: 'stop'): boolean {
   return acts.includes(act)
 }
 
-/** Where a person may move an idea on the board; the other stages are reached by work. */
-export function movesOf(stage: Stage): ('exploring' | 'ready' | 'parked')[] {
+/** A stage that a person may move an idea to; the other stages are reached by work. */
+export type BoardMove = Exclude<Stage, 'executing' | 'done'>
+
+/** Where a person may move an idea on the board. */
+export function movesOf(stage: Stage): BoardMove[] {
   switch (stage) {
     case 'exploring':
       return ['ready', 'parked']

@@ -1,6 +1,6 @@
-import type { KeyboardEvent } from 'react'
+import type { KeyboardEvent, PointerEvent } from 'react'
 import { useNavigate } from 'react-router'
-import { ideaCan, movesOf } from '~/api/can'
+import { type BoardMove, ideaCan, movesOf } from '~/api/can'
 import { keys } from '~/api/keys'
 import { useWrite, writes } from '~/api/queries'
 import type { Idea, Stage } from '~/api/types'
@@ -17,19 +17,24 @@ import { ProblemNote } from '~/ui/Notes'
 
 const ORDER = ['exploring', 'ready', 'executing', 'done', 'parked'] as const satisfies Stage[]
 
-/** An idea on the board. `[` and `]` move it, `x` executes it. */
-export function IdeaCard({ idea, open }: { idea: Idea; open: () => void }) {
+/** An idea on the board. `[` and `]` move it, as dragging does; `x` executes it. */
+export function IdeaCard({
+  idea,
+  open,
+  moveTo,
+  startDrag,
+}: {
+  idea: Idea
+  open: () => void
+  moveTo: (stage: BoardMove) => void
+  startDrag: (event: PointerEvent) => void
+}) {
   const navigate = useNavigate()
   const announce = useAnnounce()
   const touched = [keys.ideas(idea.project), keys.idea(idea.id), keys.sessions(idea.project)]
-  const move = useWrite(writes.changeIdea, touched)
   const execute = useWrite(writes.execute, touched)
   const moves = movesOf(idea.stage)
 
-  const moveTo = (stage: (typeof moves)[number]) => {
-    move.mutate({ idea: idea.id, stage })
-    announce(`${idea.title}: moved to ${STAGES[stage].label}`)
-  }
   const run = async () => {
     const { session } = await execute.mutateAsync({ idea: idea.id, execution: newId() })
     const target = session ?? idea.session
@@ -61,7 +66,14 @@ export function IdeaCard({ idea, open }: { idea: Idea; open: () => void }) {
   ]
   return (
     <li className="idea-card">
-      <button type="button" className="idea-open" data-nav onClick={open} onKeyDown={onKeyDown}>
+      <button
+        type="button"
+        className="idea-open"
+        data-nav
+        onClick={open}
+        onKeyDown={onKeyDown}
+        onPointerDown={startDrag}
+      >
         <span className="idea-title">{idea.title}</span>
         {idea.parkedReason ? <span className="idea-reason">{idea.parkedReason}</span> : null}
         <span className="idea-facts">
@@ -74,7 +86,7 @@ export function IdeaCard({ idea, open }: { idea: Idea; open: () => void }) {
         trigger={<IconButton icon="menu" label={`Actions for ${idea.title}`} />}
         entries={entries}
       />
-      <ProblemNote error={move.error ?? execute.error} />
+      <ProblemNote error={execute.error} />
     </li>
   )
 }

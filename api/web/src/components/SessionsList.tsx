@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { NavLink } from 'react-router'
 import { sessionsQuery } from '~/api/queries'
 import type { Session } from '~/api/types'
+import { plainText } from '~/lib/plainText'
 import { isUnread } from '~/lib/unread'
 import { useRemembered } from '~/lib/storage'
 import { SESSION_STATES } from '~/lib/words'
@@ -51,7 +52,7 @@ function SessionEntry({ session }: { session: Session }) {
           {unread && <span className="unread-dot" aria-hidden="true" />}
         </span>
         <span className="session-line session-sub">
-          <span className="session-preview">{session.preview || state.label}</span>
+          <span className="session-preview">{plainText(session.preview) || state.label}</span>
           <Ago at={session.updatedAt} />
         </span>
       </NavLink>

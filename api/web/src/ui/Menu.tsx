@@ -1,25 +1,31 @@
-import * as Radix from '@radix-ui/react-dropdown-menu'
-import type { ReactElement } from 'react'
+import { type ButtonHTMLAttributes, cloneElement, lazy, type ReactElement, Suspense, useState } from 'react'
 
 export interface MenuEntry {
   label: string
   act: () => void
 }
 
+export const fetchMenuList = async () => ({ default: (await import('~/ui/MenuList')).MenuList })
+const MenuList = lazy(fetchMenuList)
+
 /** A menu behind a button. */
-export function Menu({ trigger, entries }: { trigger: ReactElement; entries: MenuEntry[] }) {
+export function Menu({
+  trigger,
+  entries,
+}: {
+  trigger: ReactElement<ButtonHTMLAttributes<HTMLButtonElement>>
+  entries: MenuEntry[]
+}) {
+  const [isWanted, setIsWanted] = useState(false)
+  const closed = cloneElement(trigger, {
+    'aria-haspopup': 'menu',
+    'aria-expanded': false,
+    onClick: () => setIsWanted(true),
+  })
+  if (!isWanted) return closed
   return (
-    <Radix.Root>
-      <Radix.Trigger asChild>{trigger}</Radix.Trigger>
-      <Radix.Portal>
-        <Radix.Content className="menu" align="end" sideOffset={4} collisionPadding={8}>
-          {entries.map(({ label, act }) => (
-            <Radix.Item key={label} className="menu-item" onSelect={act}>
-              {label}
-            </Radix.Item>
-          ))}
-        </Radix.Content>
-      </Radix.Portal>
-    </Radix.Root>
+    <Suspense fallback={closed}>
+      <MenuList trigger={trigger} entries={entries} />
+    </Suspense>
   )
 }
