@@ -301,10 +301,14 @@ impl<A: EventSourced> Folded<A> {
     }
 
     fn recorded(mut self, event: &RecordedEvent) -> Result<Self, DispatchError> {
-        let restored = read::<A>(event).map_err(|error| DispatchError::Damaged {
+        let damaged = |reason: String| DispatchError::Damaged {
             stream: event.stream.to_string(),
-            reason: format!("position {}: {error}", event.position),
-        })?;
+            reason: format!("position {}: {reason}", event.position),
+        };
+        if let Some(damage) = &event.damage {
+            return Err(damaged(damage.clone()));
+        }
+        let restored = read::<A>(event).map_err(|error| damaged(error.to_string()))?;
         self.evolve(restored, &event.stream)?;
         self.sequence = event.sequence;
         self.hash = event.hash;

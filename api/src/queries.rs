@@ -15,4 +15,5 @@ pub mod log;
 pub mod nodes;
 pub mod projects;
 pub mod sessions;
+pub mod timeline;
 pub mod workspaces;

@@ -118,7 +118,7 @@ fn shared_api(config: &mut ServiceConfig<'_>) {
         .service(idea::execute)
         .service(queries::executions::execution)
         .service(queries::executions::diff)
-        .service(queries::executions::timeline)
+        .service(queries::timeline::timeline)
         .service(execution::cancel)
         .service(execution::answer_input)
         .service(queries::sessions::sessions)

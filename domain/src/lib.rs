@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod agent_protocol;
+pub mod aggregate;
 pub mod credential;
 pub mod event;
 pub mod event_sourced;

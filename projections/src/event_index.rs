@@ -140,6 +140,18 @@ pub async fn of_execution(
     rows.iter().map(event).collect()
 }
 
+/// Events between two positions that no read model could be told of.
+pub async fn undecoded(
+    database: &Database,
+    first: Position,
+    last: Position,
+) -> Result<Vec<Position>, DatabaseError> {
+    let list = "SELECT position FROM undecoded_events WHERE position BETWEEN $1 AND $2
+        ORDER BY position";
+    let rows = database.views().fetch_all(list, (first, last)).await?;
+    rows.iter().map(|row| row.count("position")).collect()
+}
+
 fn event(row: &SqlRow) -> Result<EventRow, DatabaseError> {
     Ok(EventRow {
         position: row.count("position")?,

@@ -140,6 +140,14 @@ impl EventLog {
         reader::read_all(&self.shared.pool, after, limit).await
     }
 
+    /// Reads the events at these positions, in order; the ones that do not exist are missing.
+    pub async fn read_positions(
+        &self,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, DatabaseError> {
+        reader::read_positions(&self.shared.pool, positions).await
+    }
+
     /// The position of the last event in the log; 0 when it is empty.
     pub async fn head(&self) -> Result<Position, DatabaseError> {
         reader::head(&self.shared.pool).await

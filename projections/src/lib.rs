@@ -8,6 +8,7 @@
 
 pub mod account_list;
 pub mod activity_feed;
+pub mod actor_names;
 pub mod chat_search;
 pub mod chat_transcript;
 pub mod checkpoint;
@@ -31,6 +32,7 @@ pub mod read_models;
 pub mod signed_heads;
 pub mod sql;
 pub mod summary;
+pub mod timeline;
 pub mod tokens;
 pub mod vault;
 pub mod workspace_list;

@@ -3,7 +3,10 @@
 //! Adding one means: a file with its projection and its queries, its tables in both `migrations`
 //! folders, and a line here.
 
-use domain::event::Event;
+use domain::{
+    event::{Event, registry},
+    process::ProcessEvent,
+};
 
 use crate::{
     account_list::AccountList,
@@ -40,7 +43,24 @@ pub fn projector(database: &Database, log: &EventLog) -> Projector<Event> {
 /// The event of a log entry, brought to its newest version; none where it belongs to a process. The
 /// error names position, event and version.
 pub fn decode(recorded: &RecordedEvent) -> Result<Option<Event>, String> {
-    let RecordedEvent { stream, event_type, event_version, payload, position, .. } = recorded;
+    let RecordedEvent { stream, event_type, event_version, payload, .. } = recorded;
+    undamaged(recorded)?;
     Event::read(&stream.kind, stream.id, event_type, event_version, payload)
-        .map_err(|error| format!("position {position}: {error}"))
+        .map_err(|error| unreadable(recorded, &error))
+}
+
+/// The event of a process, brought to its newest version.
+pub fn decode_process(recorded: &RecordedEvent) -> Result<ProcessEvent, String> {
+    let RecordedEvent { stream, event_type, event_version, payload, .. } = recorded;
+    undamaged(recorded)?;
+    registry::read(&stream.kind, event_type, event_version, payload)
+        .map_err(|error| unreadable(recorded, &error))
+}
+
+fn undamaged(recorded: &RecordedEvent) -> Result<(), String> {
+    recorded.damage.as_ref().map_or(Ok(()), |damage| Err(unreadable(recorded, damage)))
+}
+
+fn unreadable(recorded: &RecordedEvent, reason: &dyn std::fmt::Display) -> String {
+    format!("position {}: {reason}", recorded.position)
 }

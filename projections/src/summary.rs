@@ -1,5 +1,7 @@
 //! One sentence for people about each event, without personal text.
 
+pub mod process;
+
 use domain::{
     account::AccountEvent,
     agent_protocol::{StepState, TurnEnd},

@@ -59,13 +59,7 @@ async fn becomes_a_branch(store: Store) -> Result<()> {
     assert_eq!(world.repository.file(reference, "made.txt")?, "made\n");
     let diff = browser.get(&format!("/api/executions/{execution}/diff")).await?;
     assert!(diff.body.as_str().context("a text")?.contains("+from the test"), "{diff:?}");
-    let timeline = browser.get(&format!("/api/executions/{execution}/timeline")).await?;
-    let kinds = timeline.body.as_array().context("a list")?.iter();
-    let kinds: std::collections::BTreeSet<_> =
-        kinds.filter_map(|entry| entry["stream"]["kind"].as_str()).collect();
-    for kind in ["idea", "execution", "node", "workspace", "session"] {
-        assert!(kinds.contains(kind), "the timeline shows {kind}: {kinds:?}");
-    }
+    told_in_full(&browser, execution).await?;
 
     // The conversation is there once more from the beginning, the streamed text once.
     let items = world.conversation(&session.to_string()).await?;
@@ -76,6 +70,38 @@ async fn becomes_a_branch(store: Store) -> Result<()> {
 
     follow_up(&world, &browser, session).await?;
     world.end().await
+}
+
+/// Everything that the execution involved is in one account, in order.
+async fn told_in_full(browser: &Browser, execution: uuid::Uuid) -> Result<()> {
+    let path = format!("/api/executions/{execution}/timeline");
+    let timeline = browser.get(&path).await?.body;
+    let entries = timeline["entries"].as_array().context("it has entries")?;
+    let kinds: std::collections::BTreeSet<_> =
+        entries.iter().filter_map(|entry| entry["kind"].as_str()).collect();
+    let all = ["execution", "git", "idea", "node", "process", "session", "workspace"];
+    assert_eq!(kinds, all.into(), "{timeline:#}");
+    let positions: Vec<_> = entries.iter().map(|entry| entry["position"].as_u64()).collect();
+    assert!(positions.is_sorted(), "{positions:?}");
+    assert!(timeline["position"].as_u64() >= positions.last().copied().flatten());
+    let begun = entries.iter().find(|entry| entry["event"] == "requested").context("it began")?;
+    let cause = begun["cause"]["position"].as_u64();
+    assert!(cause.is_some() && cause < begun["position"].as_u64(), "an event led to it: {begun}");
+
+    let phases = timeline["phases"].as_array().context("it has phases")?;
+    let named = |name: &str| phases.iter().find(|phase| phase["phase"] == name);
+    for name in ["node_selection", "workspace_creation", "running", "finishing", "push"] {
+        let phase = named(name).with_context(|| format!("{name} is missing: {phases:#?}"))?;
+        assert_eq!((&phase["state"], &phase["attempt"]), (&json!("done"), &json!(1)), "{phase}");
+    }
+    let running = named("running").and_then(|phase| phase["elapsedMs"].as_u64());
+    assert!(running > Some(0), "it took a while: {phases:#?}");
+
+    let git = browser.get(&format!("{path}?kind=git")).await?.body;
+    let git = git["entries"].as_array().context("it has entries")?;
+    let events: Vec<_> = git.iter().filter_map(|entry| entry["event"].as_str()).collect();
+    assert_eq!(events, ["committed", "result_recorded"], "{git:#?}");
+    browser.get(&format!("{path}?kind=gut")).await?.is_problem(400, "malformed")
 }
 
 /// A message after the end starts a new idea on the same branch.

@@ -1,4 +1,6 @@
-//! One execution with its steps and its result; its diff; its timeline over all streams.
+//! One execution with its steps and its result; its diff.
+//!
+//! Read next: `timeline.rs` for everything that it involved.
 
 use actix_web::{
     HttpResponse, get,
@@ -10,10 +12,7 @@ use domain::{
     ids::ExecutionId,
     values,
 };
-use projections::{
-    event_index::{self, EventRow},
-    execution_timeline::{self, ExecutionRow, StepProgress},
-};
+use projections::execution_timeline::{self, ExecutionRow, StepProgress};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -131,29 +130,6 @@ pub struct ExecutionEvent {
     pub summary: String,
 }
 
-/// Something that happened to anything the execution touched.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TimelineEntry {
-    pub position: u64,
-    pub at: DateTime<Utc>,
-    pub stream: StreamName,
-    pub event: String,
-    pub summary: String,
-    /// An account, a process or an agent.
-    pub by: String,
-    /// The position of the event that led to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub caused_by: Option<u64>,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StreamName {
-    pub kind: String,
-    pub id: Uuid,
-}
-
 /// One execution with its steps and its result.
 #[utoipa::path(responses((status = OK, body = Execution)))]
 #[get("/executions/{execution}")]
@@ -186,19 +162,6 @@ pub(crate) async fn diff(
         return Err(Problem::not_found("diff"));
     }
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(diff))
-}
-
-/// Everything that an execution involved, over all streams, in order.
-#[utoipa::path(responses((status = OK, body = [TimelineEntry])))]
-#[get("/executions/{execution}/timeline")]
-pub(crate) async fn timeline(
-    caller: Caller,
-    id: Id,
-    server: Data<Server>,
-) -> Result<Json<Vec<TimelineEntry>>, Problem> {
-    let row = access::execution(&server, &caller, ExecutionId(id.0)).await?;
-    let rows = event_index::of_execution(server.database(), row.id).await?;
-    Ok(Json(rows.into_iter().map(TimelineEntry::from).collect()))
 }
 
 async fn published(
@@ -279,20 +242,6 @@ impl From<Published> for ExecutionResult {
             commits: published.commits.into_iter().map(commit).collect(),
             files: published.files.into_iter().map(file).collect(),
             is_diff_cut: published.is_diff_cut,
-        }
-    }
-}
-
-impl From<EventRow> for TimelineEntry {
-    fn from(row: EventRow) -> Self {
-        Self {
-            position: row.position,
-            at: row.at,
-            stream: StreamName { kind: row.stream.kind, id: row.stream.id },
-            event: row.event,
-            summary: row.summary,
-            by: row.actor,
-            caused_by: row.causation.and_then(|cause| cause.parse().ok()),
         }
     }
 }

@@ -37,7 +37,7 @@ const ROUTES: [string, RegExp, Handler][] = [
     const text = world.diffs.get(id)
     return text === undefined ? problem(404, 'no_diff', 'There is no diff.') : { status: 200, text }
   }],
-  ['GET', /^\/api\/executions\/([^/]+)\/timeline$/, (world, [id = '']) => ok(world.timelines.get(id) ?? [])],
+  ['GET', /^\/api\/executions\/([^/]+)\/timeline$/, (world, [id = '']) => found(world.timeline(id))],
   ['POST', /^\/api\/executions\/([^/]+)\/cancel$/, (world, [id = '']) => {
     world.cancels.get(id)?.()
     return accepted(world.position)

@@ -119,21 +119,29 @@ function addDoneIdea(world: World): void {
   world.diffs.set(execution.id, DIFF)
   world.timelines.set(
     execution.id,
-    [
-      ['idea', 'IdeaSubmitted', 'The idea was submitted', 'owner'],
-      ['execution', 'ExecutionRequested', 'An execution was requested', 'sam'],
-      ['node', 'WorkspacePlaced', 'A workspace was placed on local', 'sam'],
-      ['workspace', 'WorkspaceOpened', 'sam-base:1 runs, the branch is checked out', 'agent'],
-      ['session', 'TurnEnded', 'Claude Code ended its turn', 'agent'],
-      ['execution', 'ExecutionDone', `Pushed ${branch}`, 'sam'],
-    ].map(([kind = '', event = '', summary = '', by = ''], index) => ({
+    (
+      [
+        ['idea', 'IdeaSubmitted', 'The idea was submitted', 'owner'],
+        ['execution', 'ExecutionRequested', 'An execution was requested', 'sam'],
+        ['node', 'WorkspacePlaced', 'A workspace was placed on local', 'sam'],
+        ['workspace', 'WorkspaceOpened', 'sam-base:1 runs, the branch is checked out', 'agent'],
+        ['session', 'TurnEnded', 'Claude Code ended its turn', 'agent'],
+        ['execution', 'ExecutionDone', `Pushed ${branch}`, 'sam'],
+      ] as const
+    ).map(([kind, event, summary, actor], index) => ({
       position: 4_100 + index * 7,
       at: ago(50 - index),
-      stream: { kind, id: execution.id },
+      kind,
+      stream: execution.id,
+      sequence: index + 1,
       event,
       summary,
-      by,
-      ...(index === 0 ? {} : { causedBy: 4_100 + (index - 1) * 7 }),
+      actor,
+      cause: index === 0 ? null : { position: 4_100 + (index - 1) * 7 },
+      attempt: 1,
+      phase: null,
+      sinceMs: index * 60_000,
+      tookMs: null,
     })),
   )
   putAll(world, session, [

@@ -14,7 +14,9 @@ import type {
   ServerFrame,
   Session,
   TextKind,
+  Timeline,
   TimelineEntry,
+  TimelineKind,
   Workspace,
 } from '../src/api/types.ts'
 
@@ -62,24 +64,45 @@ export class World {
   /** Records that something happened and tells every page. */
   record(event: string, touched: Touched, summary: string, by = 'sam'): number {
     this.position += 1
-    const [kind, id] = subjectOf(touched)
     const execution = touched.execution ?? undefined
     if (execution !== undefined) {
       const entries = this.timelines.get(execution) ?? []
       const last = entries.at(-1)
+      const [kind, id] = subjectOf(touched)
       entries.push({
         position: this.position,
         at: this.now(),
-        stream: { kind, id },
+        kind,
+        stream: id,
+        sequence: entries.length + 1,
         event,
         summary,
-        by,
-        ...(last === undefined ? {} : { causedBy: last.position }),
+        actor: by,
+        cause: last === undefined ? null : { position: last.position },
+        attempt: 1,
+        phase: null,
+        sinceMs: 0,
+        tookMs: null,
       })
       this.timelines.set(execution, entries)
     }
     this.tell({ type: 'changed', position: this.position, event, ...touched })
     return this.position
+  }
+
+  /** The account of an execution, if there is such an execution. */
+  timeline(id: string): Timeline | undefined {
+    const execution = this.executions.get(id)
+    if (execution === undefined) return undefined
+    return {
+      execution: id,
+      idea: execution.idea,
+      position: this.position,
+      requestedAt: execution.requestedAt,
+      endedAt: execution.endedAt ?? null,
+      phases: [],
+      entries: this.timelines.get(id) ?? [],
+    }
   }
 
   /** Adds or replaces an item of a conversation; its place is where it first stood. */
@@ -168,12 +191,11 @@ export class World {
   }
 }
 
-function subjectOf(touched: Touched): [string, string] {
-  const { workspace, node, session, execution, idea, project } = touched
+function subjectOf(touched: Touched): [TimelineKind, string] {
+  const { workspace, node, session, execution, idea } = touched
   if (workspace) return ['workspace', workspace]
   if (node) return ['node', node]
   if (execution) return ['execution', execution]
   if (session) return ['session', session]
-  if (idea) return ['idea', idea]
-  return ['project', project ?? '']
+  return ['idea', idea ?? '']
 }

@@ -71,6 +71,17 @@ impl Metadata {
         serde_json::to_string(&fields).expect("a map of strings is always JSON")
     }
 
+    /// What stands in for a text that cannot be read.
+    pub(crate) fn unreadable() -> Self {
+        Self {
+            actor: "unknown".to_owned(),
+            command: Uuid::nil(),
+            causation: None,
+            correlation: Uuid::nil(),
+            at: DateTime::UNIX_EPOCH,
+        }
+    }
+
     /// Reads the stored text.
     pub fn from_json(text: &str) -> Result<Self, DatabaseError> {
         let mut fields: BTreeMap<String, String> = serde_json::from_str(text)

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     error::DatabaseError,
-    event_log::{Appended, Hash, Metadata, Position, StreamId},
-    sql::{SqlPool, SqlRow},
+    event_log::{Appended, FIRST_HASH, Hash, Metadata, Position, StreamId},
+    sql::{SqlPool, SqlRow, Value},
 };
 
 /// An event as it is in the log.
@@ -25,6 +25,9 @@ pub struct RecordedEvent {
     /// The metadata as stored, byte for byte; the hash covers this.
     pub metadata_text: String,
     pub hash: Hash,
+    /// Why the row cannot be what was recorded, if it cannot: somebody else has written to it. What could
+    /// not be read is empty then. Whoever needs this event stops at it; everybody else goes on.
+    pub damage: Option<String>,
 }
 
 /// A content row as it is in the log.
@@ -90,6 +93,30 @@ pub(super) async fn read_kind(
     recorded(&pool.fetch_all(READ_KIND, (kind, after, limit)).await?)
 }
 
+/// Reads the events at these positions, in order. Those that do not exist are missing in the answer.
+pub(super) async fn read_positions(
+    pool: &SqlPool,
+    positions: &[Position],
+) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    const POSITIONS_PER_QUERY: usize = 500;
+    let mut sorted = positions.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut found = Vec::with_capacity(sorted.len());
+    for positions in sorted.chunks(POSITIONS_PER_QUERY) {
+        let places: Vec<String> = (1..=positions.len()).map(|n| format!("${n}")).collect();
+        let read = format!(
+            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
+             FROM events WHERE position IN ({}) ORDER BY position",
+            places.join(", ")
+        );
+        let values: Vec<Value> = positions.iter().map(|position| (*position).into()).collect();
+        found.extend(recorded(&pool.fetch_all(&read, values).await?)?);
+    }
+    Ok(found)
+}
+
 pub(super) async fn find_command(
     pool: &SqlPool,
     stream: &StreamId,
@@ -131,24 +158,48 @@ pub(super) async fn contents(
 }
 
 fn recorded(rows: &[SqlRow]) -> Result<Vec<RecordedEvent>, DatabaseError> {
-    rows.iter()
-        .map(|row| {
-            let metadata_text = row.text("metadata")?;
-            let id = Uuid::parse_str(&row.text("aggregate_id")?)
-                .map_err(|_| DatabaseError::failed("an aggregate id is no UUID"))?;
-            Ok(RecordedEvent {
-                position: row.count("position")?,
-                stream: StreamId { kind: row.text("aggregate_type")?, id },
-                sequence: row.count("sequence")?,
-                event_type: row.text("event_type")?,
-                event_version: row.text("event_version")?,
-                payload: row.text("payload")?,
-                metadata: Metadata::from_json(&metadata_text)?,
-                metadata_text,
-                hash: to_hash(row.bytes("hash")?)?,
-            })
+    rows.iter().map(recorded_event).collect()
+}
+
+/// A damaged row is no reason to refuse those around it.
+fn recorded_event(row: &SqlRow) -> Result<RecordedEvent, DatabaseError> {
+    let mut damage = None;
+    let mut note = |what: &str, error: DatabaseError| {
+        damage.get_or_insert_with(|| format!("{what}: {error}"));
+    };
+    let mut text = |column: &str| {
+        row.text(column).unwrap_or_else(|error| {
+            note(column, error);
+            String::new()
         })
-        .collect()
+    };
+    let (kind, id) = (text("aggregate_type"), text("aggregate_id"));
+    let (event_type, event_version) = (text("event_type"), text("event_version"));
+    let (payload, metadata_text) = (text("payload"), text("metadata"));
+    let id = Uuid::parse_str(&id).unwrap_or_else(|_| {
+        note("aggregate_id", DatabaseError::failed("it is no UUID"));
+        Uuid::nil()
+    });
+    let metadata = Metadata::from_json(&metadata_text).unwrap_or_else(|error| {
+        note("metadata", error);
+        Metadata::unreadable()
+    });
+    let hash = row.bytes("hash").and_then(to_hash).unwrap_or_else(|error| {
+        note("hash", error);
+        FIRST_HASH
+    });
+    Ok(RecordedEvent {
+        position: row.count("position")?,
+        stream: StreamId { kind, id },
+        sequence: row.count("sequence")?,
+        event_type,
+        event_version,
+        payload,
+        metadata,
+        metadata_text,
+        hash,
+        damage,
+    })
 }
 
 pub(super) fn to_hash(bytes: Vec<u8>) -> Result<Hash, DatabaseError> {

@@ -67,8 +67,7 @@ export const executionQuery = (execution: string) =>
 export const timelineQuery = (execution: string) =>
   queryOptions({
     queryKey: keys.timeline(execution),
-    queryFn: ({ signal }) =>
-      read<Api.TimelineEntry[]>(endpoints.executionTimeline(execution), signal),
+    queryFn: ({ signal }) => read<Api.Timeline>(endpoints.executionTimeline(execution), signal),
   })
 
 export const diffQuery = (execution: string) =>

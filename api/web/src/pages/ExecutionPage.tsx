@@ -109,5 +109,5 @@ function ExecutionTimeline({ execution }: { execution: string }) {
   const { data, error, refetch } = useQuery(timelineQuery(execution))
   if (error !== null) return <ProblemNote error={error} retry={() => void refetch()} />
   if (data === undefined) return <Waiting>Loading the timeline</Waiting>
-  return <Timeline entries={data} />
+  return <Timeline entries={data.entries} />
 }
