@@ -10,8 +10,10 @@ mod console;
 mod control_plane;
 pub mod data_directory;
 mod listings;
+mod log_rebuild;
 mod log_tail;
 mod offline;
+mod replay;
 mod run;
 mod search;
 mod serve;
@@ -56,6 +58,8 @@ enum Command {
     Nodes(listings::ListingArguments),
     /// List the containers.
     Workspaces(listings::ListingArguments),
+    /// Tell everything that an execution, or all executions of an idea, did; no model is asked.
+    Replay(replay::ReplayArguments),
     /// Read the event log.
     Log {
         #[command(subcommand)]
@@ -70,6 +74,8 @@ enum Command {
 enum LogCommand {
     /// Print events in the order in which they were recorded.
     Tail(log_tail::TailArguments),
+    /// Make read models again from the log, or compare them with new ones.
+    Rebuild(log_rebuild::RebuildArguments),
 }
 
 /// Runs the command that the program was started with.
@@ -101,8 +107,12 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Search(arguments) => search::search(&settings, arguments).await?,
         Command::Nodes(arguments) => listings::nodes(&settings, arguments).await?,
         Command::Workspaces(arguments) => listings::workspaces(&settings, arguments).await?,
+        Command::Replay(arguments) => return replay::replay(&settings, arguments).await,
         Command::Log { command: LogCommand::Tail(arguments) } => {
             log_tail::tail(&settings, arguments).await?;
+        }
+        Command::Log { command: LogCommand::Rebuild(arguments) } => {
+            return log_rebuild::rebuild(&settings, arguments).await;
         }
         Command::Openapi => {}
     }

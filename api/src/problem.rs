@@ -77,6 +77,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {noun}."))
     }
 
+    /// There is nothing there; the sentence says what there is.
+    #[must_use]
+    pub fn missing(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
     /// Nobody is signed in.
     #[must_use]
     pub fn signed_out() -> Self {

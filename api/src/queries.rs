@@ -5,6 +5,7 @@
 //! whoever wrote something sees it.
 
 pub mod account;
+pub mod activity;
 pub mod agents;
 pub mod chat_search;
 pub mod credentials;
@@ -14,6 +15,7 @@ pub mod items;
 pub mod log;
 pub mod nodes;
 pub mod projects;
+pub mod replay;
 pub mod sessions;
 pub mod timeline;
 pub mod workspaces;

@@ -27,6 +27,7 @@ use crate::{
     live::feed::Feed,
     metrics::Metrics,
     problem::Problem,
+    queries::timeline::Source,
     reading::WAIT_PERIOD_MAX,
 };
 
@@ -105,6 +106,11 @@ impl Server {
     #[must_use]
     pub fn sealing(&self) -> &actors::sealing::Sealing {
         &self.system.sealing
+    }
+
+    /// What accounts of executions are made from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { database: self.database(), log: self.log(), sealing: self.sealing() }
     }
 
     #[must_use]

@@ -35,11 +35,13 @@ pub struct ActivityRow {
     /// The event's name.
     pub event: String,
     pub summary: String,
+    /// Who sent the command: a kind and an id.
+    pub actor: String,
 }
 
 const HAPPENED: &str = "
-    INSERT INTO activity_feed (position, at, project, idea, execution, session, event, summary)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    INSERT INTO activity_feed (position, at, project, idea, execution, session, event, summary, actor)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 /// What an event of the feed is about.
 #[derive(Default)]
@@ -52,6 +54,7 @@ struct About {
 
 impl Projection<Event> for ActivityFeed {
     const NAME: &'static str = "activity_feed";
+    const VERSION: u32 = 2;
     const TABLES: &'static [&'static str] = &["activity_feed"];
 
     fn project(&self, recorded: &Recorded<Event>, writes: &mut Writes) {
@@ -65,6 +68,7 @@ impl Projection<Event> for ActivityFeed {
             about.session.map(|id| id.0),
             event,
             summary(&recorded.event),
+            &recorded.metadata.actor,
         );
         writes.add(HAPPENED, values);
     }
@@ -118,7 +122,7 @@ pub async fn list(
     limit: usize,
 ) -> Result<Vec<ActivityRow>, DatabaseError> {
     let list = "
-        SELECT position, at, idea, execution, session, event, summary FROM activity_feed
+        SELECT position, at, idea, execution, session, event, summary, actor FROM activity_feed
         WHERE (project = $1
             OR idea IN (SELECT idea FROM idea_board WHERE project = $1)
             OR execution IN (SELECT execution FROM executions WHERE project = $1))
@@ -138,5 +142,6 @@ fn activity(row: &SqlRow) -> Result<ActivityRow, DatabaseError> {
         session: row.session()?,
         event: row.text("event")?,
         summary: row.text("summary")?,
+        actor: row.text("actor")?,
     })
 }

@@ -36,7 +36,7 @@ pub struct Checkpoints {
     pool: SqlPool,
 }
 
-const COLUMNS: &str = "name, version, position, parked_at, parked_error";
+pub(crate) const COLUMNS: &str = "name, version, position, parked_at, parked_error";
 
 const SAVE: &str = "INSERT INTO checkpoints (name, version, position) VALUES ($1, $2, $3)
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, position = excluded.position,
@@ -87,7 +87,7 @@ impl Checkpoints {
     }
 }
 
-fn checkpoint(row: &SqlRow) -> Result<Checkpoint, DatabaseError> {
+pub(crate) fn checkpoint(row: &SqlRow) -> Result<Checkpoint, DatabaseError> {
     let parked = row.count_option("parked_at")?.zip(row.text_option("parked_error")?);
     Ok(Checkpoint {
         name: row.text("name")?,

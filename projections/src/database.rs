@@ -23,6 +23,10 @@ use sqlx::{
 
 use crate::{error::DatabaseError, sql::SqlPool};
 
+mod beside;
+
+pub(crate) use beside::Beside;
+
 static SQLITE_LOG: Migrator = sqlx::migrate!("../migrations/sqlite/log");
 static SQLITE_VIEWS: Migrator = sqlx::migrate!("../migrations/sqlite/views");
 static POSTGRES_LOG: Migrator = sqlx::migrate!("../migrations/postgres/log");
@@ -98,6 +102,16 @@ impl Database {
             }
         };
         Ok(Self { log, views, place })
+    }
+
+    /// Read-model tables that live only as long as this does. There is no log in it.
+    pub(crate) async fn in_memory() -> Result<Self, DatabaseError> {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let only = sqlite_pool().max_connections(1).connect_with(options).await?;
+        let views = SqlPool::Sqlite { readers: only.clone(), writer: only };
+        migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await?;
+        let place = Place::Sqlite { directory: PathBuf::new() };
+        Ok(Self { log: views.clone(), views, place })
     }
 
     async fn open_sqlite(directory: PathBuf) -> Result<Self, DatabaseError> {

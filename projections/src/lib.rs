@@ -29,6 +29,7 @@ pub mod project_overview;
 pub mod projection;
 pub mod projector;
 pub mod read_models;
+pub mod replay;
 pub mod signed_heads;
 pub mod sql;
 pub mod summary;

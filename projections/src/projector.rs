@@ -8,7 +8,7 @@
 //! Of several replicas only the one with the lease projects; the others follow what it has written.
 //!
 //! Read next: `projector/side.rs` runs a batch, `projector/grouping.rs` saves round trips,
-//! `projector/rebuild.rs` makes tables again.
+//! `projector/rebuild.rs` makes tables again, `projector/check.rs` compares them with new ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,9 +26,12 @@ use crate::{
     task::Tasks,
 };
 
+mod check;
 mod grouping;
 mod rebuild;
 mod side;
+
+pub use check::{Checked, DIFFERENCES_TOLD_MAX, RowDifference};
 
 /// Turns a recorded event into what the projections understand: none where it is no concern of
 /// theirs; the error says why it cannot.
@@ -90,6 +93,21 @@ impl<E: Send + Sync + 'static> Projector<E> {
         tasks.start("projector", crate::task::until(tasks.stopped(), worker.run()));
         RunningProjector { projected: receiver, rebuild, tasks }
     }
+}
+
+/// The rows that a projection makes of some events, in memory: gone when the answer is closed.
+pub async fn in_memory<E: Send + Sync + 'static>(
+    projection: impl Projection<E>,
+    events: &[Recorded<E>],
+) -> Result<Database, DatabaseError> {
+    let database = Database::in_memory().await?;
+    let projection: Shared<E> = Arc::new(projection);
+    let mut side = Side::open(database.views().clone(), std::slice::from_ref(&projection)).await?;
+    for batch in events.chunks(BATCH_EVENTS_MAX) {
+        let to = batch.last().map_or(0, |event| event.position);
+        side.project(batch, to).await?;
+    }
+    Ok(database)
 }
 
 /// A handle on the running projector. Dropping it ends the task.

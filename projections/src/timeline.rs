@@ -27,6 +27,7 @@ use domain::{
 };
 use uuid::Uuid;
 
+pub(crate) use facts::whole_stream;
 pub use facts::{Fact, Involved, What, collect};
 pub use phases::{Phase, PhaseName, PhaseState};
 

@@ -12,6 +12,7 @@
 mod chat_search;
 mod commands;
 mod luck;
+mod replay;
 mod restart;
 mod story;
 mod world;

@@ -31,7 +31,11 @@ use domain::{
     project::ProjectCommand,
     values::Periods,
 };
-use projections::checkpoint::Checkpoints;
+use projections::{
+    checkpoint::Checkpoints,
+    database::Database,
+    event_log::{EventLog, Options},
+};
 
 const VERSION: &str = "simulated 1";
 /// Real time for something that takes milliseconds; only a failure waits that long.
@@ -131,6 +135,13 @@ impl World {
 
     pub(crate) async fn start(&mut self) {
         self.system = Some(System::start(self.settings(self.directory.clone())).await.unwrap());
+    }
+
+    /// The database as another program reads it, beside the system.
+    pub(crate) async fn read_only(&self) -> (Database, EventLog) {
+        let database = Database::open_read_only(&self.url, &self.directory).await.unwrap();
+        let log = EventLog::open(&database, Options::default()).await.unwrap();
+        (database, log)
     }
 
     /// A second server on the same database, with the same master key.

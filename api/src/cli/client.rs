@@ -38,6 +38,17 @@ impl Client {
         serde_json::from_str(&text).with_context(|| format!("the answer of {path} is malformed"))
     }
 
+    /// The same, and none where there is no such thing.
+    pub async fn find<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+        match self.get(path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => match error.downcast_ref::<Problem>() {
+                Some(problem) if problem.code == "not_found" => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
     pub async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -76,7 +87,7 @@ impl Client {
             return Ok(text);
         }
         match serde_json::from_str::<Problem>(&text) {
-            Ok(problem) => bail!("{}", problem.detail),
+            Ok(problem) => Err(problem.into()),
             Err(_) => bail!("SAM answered {status}"),
         }
     }

@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use actors::{clock::system::SystemClock, sealing::Sealing};
 use anyhow::{Context as _, anyhow};
-use domain::ids::AccountId;
+use domain::ids::{AccountId, ExecutionId, IdeaId};
 use projections::{
     account_list,
     chat_search::Scope,
+    checkpoint::Checkpoints,
     database::Database,
-    event_log::{EventLog, Options, RecordedEvent},
-    node_directory, project_overview,
+    event_log::{EventLog, Options, Position, RecordedEvent},
+    execution_timeline::{self, ExecutionRow, ExecutionTimeline},
+    idea_board, node_directory, project_overview,
+    projection::Projection as _,
 };
+use uuid::Uuid;
 
 use crate::{
     config::Settings,
@@ -22,6 +26,7 @@ use crate::{
         ideas::{self, Idea},
         nodes::{self, Node},
         projects::Project,
+        timeline::Source,
         workspaces::{self, Workspace},
     },
     server::Link,
@@ -38,10 +43,42 @@ pub(super) struct Offline {
 impl Offline {
     pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let database = Database::open(&settings.database_url, &settings.data_dir).await?;
+        Self::over(settings, database).await
+    }
+
+    /// Opens what is there to be read only: nothing is made, changed or brought up to date.
+    pub(super) async fn open_read_only(settings: &Settings) -> anyhow::Result<Self> {
+        let database = Database::open_read_only(&settings.database_url, &settings.data_dir).await?;
+        Self::over(settings, database).await
+    }
+
+    async fn over(settings: &Settings, database: Database) -> anyhow::Result<Self> {
         let log = EventLog::open(&database, Options::default()).await?;
         let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::new(SystemClock))?;
         let owner = account_list::list(&database).await?.first().map(|account| account.id);
         Ok(Self { database, log, sealing, owner })
+    }
+
+    /// An execution, and what its account is made from.
+    pub(super) async fn execution(&self, id: Uuid) -> anyhow::Result<Option<ExecutionRow>> {
+        Ok(execution_timeline::find(&self.database, ExecutionId(id)).await?)
+    }
+
+    /// All executions of an idea, oldest first.
+    pub(super) async fn executions_of(&self, idea: Uuid) -> anyhow::Result<Option<Vec<Uuid>>> {
+        let row = idea_board::find(&self.database, IdeaId(idea)).await?;
+        Ok(row.map(|row| row.executions.into_iter().map(|id| id.0).collect()))
+    }
+
+    /// What accounts of executions are made from.
+    pub(super) fn source(&self) -> Source<'_> {
+        Source { database: &self.database, log: &self.log, sealing: &self.sealing }
+    }
+
+    /// Up to where the read models show the log.
+    pub(super) async fn position(&self) -> anyhow::Result<Position> {
+        let checkpoints = Checkpoints::new(&self.database);
+        Ok(checkpoints.position(ExecutionTimeline::NAME).await?)
     }
 
     pub(super) async fn projects(&self) -> anyhow::Result<Vec<Project>> {

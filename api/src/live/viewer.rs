@@ -270,7 +270,8 @@ impl Viewer {
             }
         }
         let changes: Vec<Position> = rows.iter().map(|row| row.changed).collect();
-        let rendered = items::render(&self.server, rows).await.map_err(|_: Problem| Gone)?;
+        let rendered =
+            items::render(self.server.sealing(), rows).await.map_err(|_: Problem| Gone)?;
         for (item, position) in rendered.into_iter().zip(changes) {
             let frame = ChangedItem { session: session.0, position, item };
             self.send(&ServerFrame::Item(frame)).await?;

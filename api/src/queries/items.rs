@@ -4,6 +4,7 @@ use actix_web::{
     get,
     web::{Data, Json, Query},
 };
+use actors::sealing::Sealing;
 use chrono::{DateTime, Utc};
 use domain::{
     agent_protocol::{self, PermissionRequest, ToolCallDetail},
@@ -200,7 +201,7 @@ pub(crate) async fn items(
     let position = server.projected_position();
     let limit = before.limit.unwrap_or(ITEMS_DEFAULT).clamp(1, ITEMS_MAX);
     let page = chat_transcript::page(server.database(), session, before.before, limit).await?;
-    let items = render(&server, page.items).await?;
+    let items = render(server.sealing(), page.items).await?;
     Ok(Json(ItemPage { items, has_more: page.has_more, position }))
 }
 
@@ -219,11 +220,10 @@ pub struct Before {
 
 /// Decrypts and renders items.
 pub(crate) async fn render(
-    server: &Server,
+    sealing: &Sealing,
     rows: Vec<chat_transcript::Item>,
 ) -> Result<Vec<Item>, Problem> {
-    let texts =
-        Texts::read(server.sealing(), rows.iter().flat_map(|row| references(&row.what))).await?;
+    let texts = Texts::read(sealing, rows.iter().flat_map(|row| references(&row.what))).await?;
     Ok(rows.into_iter().map(|row| document(row, &texts)).collect())
 }
 

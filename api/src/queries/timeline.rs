@@ -143,9 +143,7 @@ pub(crate) async fn timeline(
 ) -> Result<Json<Timeline>, Problem> {
     let kinds = kinds.chosen()?;
     let row = access::execution(&server, &caller, ExecutionId(id.0)).await?;
-    let source =
-        Source { database: server.database(), log: server.log(), sealing: server.sealing() };
-    let mut timeline = source.timeline(&row, server.projected_position()).await?;
+    let mut timeline = server.source().timeline(&row, server.projected_position()).await?;
     if let Some(kinds) = kinds {
         timeline.entries.retain(|entry| kinds.contains(&entry.kind));
     }

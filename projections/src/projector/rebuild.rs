@@ -79,7 +79,11 @@ impl<E: Send + Sync + 'static> Rebuild<E> {
 }
 
 /// Makes an empty table that is made like the live one, with its indexes.
-async fn copy_structure(live: &SqlPool, next: &SqlPool, table: &str) -> Result<(), DatabaseError> {
+pub(super) async fn copy_structure(
+    live: &SqlPool,
+    next: &SqlPool,
+    table: &str,
+) -> Result<(), DatabaseError> {
     if next.is_postgres() {
         let like = format!("CREATE TABLE {table} (LIKE {VIEWS_SCHEMA}.{table} INCLUDING ALL)");
         next.execute(&like, ()).await?;

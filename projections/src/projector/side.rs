@@ -124,15 +124,40 @@ impl<E: Send + Sync + 'static> Side<E> {
         events: &[Recorded<E>],
         to: Position,
     ) -> Result<(), DatabaseError> {
-        let is_postgres = self.pool.is_postgres();
         let mut transaction = self.pool.begin().await?;
+        let moved = self.attempt(&mut transaction, events, to).await?;
+        transaction.commit().await?;
+        self.take(moved);
+        Ok(())
+    }
+
+    /// The same within a transaction of the caller's, which has to commit it or to forget this side.
+    pub(super) async fn project_in(
+        &mut self,
+        transaction: &mut SqlTransaction,
+        events: &[Recorded<E>],
+        to: Position,
+    ) -> Result<(), DatabaseError> {
+        let moved = self.attempt(transaction, events, to).await?;
+        self.take(moved);
+        Ok(())
+    }
+
+    /// Tells where each projection is then.
+    async fn attempt(
+        &self,
+        transaction: &mut SqlTransaction,
+        events: &[Recorded<E>],
+        to: Position,
+    ) -> Result<Vec<(Position, Option<Parked>)>, DatabaseError> {
+        let is_postgres = self.pool.is_postgres();
         let mut moved = Vec::with_capacity(self.tracks.len());
         for track in &self.tracks {
             if track.parked.is_some() || track.position >= to {
                 moved.push((track.position, track.parked.clone()));
                 continue;
             }
-            let mut batch = Batch { transaction: &mut transaction, track, is_postgres };
+            let mut batch = Batch { transaction: &mut *transaction, track, is_postgres };
             match batch.run(events, to).await {
                 Ok(parked) => moved.push(parked),
                 Err(Refusal::Database(error)) => return Err(error),
@@ -142,7 +167,10 @@ impl<E: Send + Sync + 'static> Side<E> {
                 Err(Refusal::Bad(reason)) => return Err(DatabaseError::failed(reason)),
             }
         }
-        transaction.commit().await?;
+        Ok(moved)
+    }
+
+    fn take(&mut self, moved: Vec<(Position, Option<Parked>)>) {
         for (track, (position, parked)) in self.tracks.iter_mut().zip(moved) {
             if let (None, Some(parked)) = (&track.parked, &parked) {
                 let (name, position, error) =
@@ -151,7 +179,6 @@ impl<E: Send + Sync + 'static> Side<E> {
             }
             (track.position, track.parked) = (position, parked);
         }
-        Ok(())
     }
 }
 

@@ -1,0 +1,206 @@
+//! What was, at a position of the log; and whether it would be decided again. No model is asked here.
+
+use actix_web::{
+    get,
+    web::{Data, Json, Path},
+};
+use chrono::{DateTime, Utc};
+use domain::ids::ExecutionId;
+use projections::{
+    event_log::Position, execution_timeline::ExecutionRow, replay, timeline::Involved,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    access,
+    caller::{Caller, Id},
+    problem::Problem,
+    queries::{
+        items::{self, Item},
+        timeline::Source,
+    },
+    server::Server,
+};
+
+/// How many items of the conversation are shown, counted from its end.
+const ITEMS_SHOWN: usize = 500;
+
+/// Everything that an execution involved, as it was at a position.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionAt {
+    pub position: u64,
+    /// When the event at this position was recorded.
+    pub at: DateTime<Utc>,
+    /// Those that existed.
+    pub aggregates: Vec<AggregateAt>,
+    pub chat: ChatAt,
+}
+
+/// An aggregate as it was.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AggregateAt {
+    pub kind: String,
+    pub id: Uuid,
+    /// How many events of its stream are in the state.
+    pub sequence: u64,
+    /// The fold of these events, as the program has it in memory.
+    pub state: Value,
+    /// The texts that it refers to were erased.
+    pub is_erased: bool,
+    /// Which event could not be folded, and why; the state is that before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A conversation as it was.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatAt {
+    pub session: Uuid,
+    /// Oldest first; at most the newest 500.
+    pub items: Vec<Item>,
+    /// There are older ones.
+    pub has_more: bool,
+}
+
+/// Whether what was decided would be decided again.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    pub execution: Uuid,
+    /// It was verified up to here.
+    pub position: u64,
+    pub is_same: bool,
+    pub n_events: u64,
+    /// Reactions of processes that were made again.
+    pub n_reactions: u64,
+    /// Commands of processes that were decided again.
+    pub n_commands: u64,
+    /// Events of people's and agents' commands, which are not recorded: these were folded only.
+    pub n_folded: u64,
+    pub differences: Vec<Difference>,
+}
+
+/// One thing that is not as it would be decided.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    pub position: u64,
+    pub kind: String,
+    pub stream: Uuid,
+    pub event: String,
+    pub field: String,
+    pub recorded: Value,
+    pub decided: Value,
+}
+
+/// The states of all aggregates of an execution, and its conversation, at a position.
+#[utoipa::path(responses((status = OK, body = ExecutionAt)))]
+#[get("/executions/{execution}/at/{position}")]
+pub(crate) async fn execution_at(
+    caller: Caller,
+    path: Path<(String, String)>,
+    server: Data<Server>,
+) -> Result<Json<ExecutionAt>, Problem> {
+    let (execution, position) = path.into_inner();
+    let execution = execution.parse().map_err(|_| Problem::not_found("execution"))?;
+    let row = access::execution(&server, &caller, ExecutionId(execution)).await?;
+    Ok(Json(server.source().execution_at(&row, parsed(&position)?).await?))
+}
+
+/// Decides once more what the processes of an execution decided, and compares.
+#[utoipa::path(responses((status = OK, body = Verification)))]
+#[get("/executions/{execution}/verification")]
+pub(crate) async fn verification(
+    caller: Caller,
+    id: Id,
+    server: Data<Server>,
+) -> Result<Json<Verification>, Problem> {
+    let row = access::execution(&server, &caller, ExecutionId(id.0)).await?;
+    Ok(Json(server.source().verification(&row, server.projected_position()).await?))
+}
+
+fn parsed(position: &str) -> Result<Position, Problem> {
+    match position.parse() {
+        Ok(position) if position > 0 => Ok(position),
+        _ => Err(Problem::malformed("A position is a whole number, counted from 1.")),
+    }
+}
+
+impl Source<'_> {
+    /// An execution as it was at a position.
+    pub(crate) async fn execution_at(
+        &self,
+        row: &ExecutionRow,
+        position: Position,
+    ) -> Result<ExecutionAt, Problem> {
+        let found = self.log.read_positions(&[position]).await?;
+        let Some(event) = found.first() else {
+            let head = self.log.head().await?;
+            let detail = format!("There is no position {position}: the newest one is {head}.");
+            return Err(Problem::missing(detail));
+        };
+        let states = replay::states_at(self.log, &Involved::of(row), position).await?;
+        let is_erased = self.is_erased(row).await?;
+        let aggregate = |state: replay::StateAt| AggregateAt {
+            // A machine has no texts.
+            is_erased: is_erased && state.stream.kind != "node",
+            kind: state.stream.kind,
+            id: state.stream.id,
+            sequence: state.sequence,
+            state: state.state,
+            problem: state.problem,
+        };
+        let page = replay::chat_at(self.log, row.session, position, ITEMS_SHOWN).await?;
+        Ok(ExecutionAt {
+            position,
+            at: event.metadata.at,
+            aggregates: states.into_iter().map(aggregate).collect(),
+            chat: ChatAt {
+                session: row.session.0,
+                items: items::render(self.sealing, page.items).await?,
+                has_more: page.has_more,
+            },
+        })
+    }
+
+    /// Decides once more what was decided up to a position.
+    pub(crate) async fn verification(
+        &self,
+        row: &ExecutionRow,
+        position: Position,
+    ) -> Result<Verification, Problem> {
+        let verified = replay::verify_execution(self.log, &Involved::of(row), position).await?;
+        let difference = |difference: replay::Difference| Difference {
+            position: difference.position,
+            kind: difference.stream.kind,
+            stream: difference.stream.id,
+            event: difference.event,
+            field: difference.field,
+            recorded: difference.recorded,
+            decided: difference.decided,
+        };
+        Ok(Verification {
+            execution: row.id.0,
+            position,
+            is_same: verified.differences.is_empty(),
+            n_events: verified.n_events,
+            n_reactions: verified.n_reactions,
+            n_commands: verified.n_commands,
+            n_folded: verified.n_folded,
+            differences: verified.differences.into_iter().map(difference).collect(),
+        })
+    }
+
+    /// Texts of a project die together, with its key: the first message stands for all of them.
+    async fn is_erased(&self, row: &ExecutionRow) -> Result<bool, Problem> {
+        let session = projections::chat_transcript::find(self.database, row.session).await?;
+        let Some(title) = session.and_then(|session| session.title) else { return Ok(false) };
+        Ok(self.sealing.texts(&[title.id]).await?.is_empty())
+    }
+}
