@@ -8,13 +8,13 @@ use tests::world::{Store, World};
 use tokio::process::Command;
 
 /// Runs `sam` on the data directory of a world.
-async fn sam(world: &World, words: &[&str]) -> Result<Output> {
+pub(crate) async fn sam(world: &World, words: &[&str]) -> Result<Output> {
     let mut command = Command::new(tests::world::binary("sam")?);
     command.args(words).arg("--data-dir").arg(world.data_dir()).env_remove("ANTHROPIC_API_KEY");
     Ok(command.stdin(Stdio::null()).output().await?)
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -7,4 +7,5 @@ mod bad_input;
 mod browser;
 mod command_line;
 mod doors;
+mod replay;
 mod story;

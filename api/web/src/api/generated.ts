@@ -124,6 +124,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/executions/{execution}/at/{position}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The states of all aggregates of an execution, and its conversation, at a position. */
+        get: operations["execution_at"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/executions/{execution}/cancel": {
         parameters: {
             query?: never;
@@ -184,6 +201,23 @@ export interface paths {
         };
         /** Everything that an execution involved, over all streams, in order. */
         get: operations["timeline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/executions/{execution}/verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Decides once more what the processes of an execution decided, and compares. */
+        get: operations["verification"];
         put?: never;
         post?: never;
         delete?: never;
@@ -346,6 +380,23 @@ export interface paths {
         head?: never;
         /** Renames a project, or changes its defaults. */
         patch: operations["change_project"];
+        trace?: never;
+    };
+    "/api/projects/{project}/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened in a project, newest first. */
+        get: operations["activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/projects/{project}/ideas": {
@@ -525,6 +576,48 @@ export interface components {
             id: string;
             name: string;
         };
+        /** @description A page of what happened, newest first. */
+        Activity: {
+            entries: components["schemas"]["ActivityEntry"][];
+            /**
+             * Format: int64
+             * @description Ask for older ones with `before` = this; none: there are no older ones.
+             */
+            next?: number | null;
+        };
+        ActivityEntry: {
+            /** @description Who, in words. */
+            actor: string;
+            /** Format: date-time */
+            at: string;
+            event: string;
+            /** Format: uuid */
+            execution?: string | null;
+            /** Format: uuid */
+            idea?: string | null;
+            /** Format: int64 */
+            position: number;
+            /** Format: uuid */
+            session?: string | null;
+            summary: string;
+        };
+        /** @description An aggregate as it was. */
+        AggregateAt: {
+            /** Format: uuid */
+            id: string;
+            /** @description The texts that it refers to were erased. */
+            isErased: boolean;
+            kind: string;
+            /** @description Which event could not be folded, and why; the state is that before it. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description How many events of its stream are in the state.
+             */
+            sequence: number;
+            /** @description The fold of these events, as the program has it in memory. */
+            state: unknown;
+        };
         /** @description What a person says to an execution that needs input. */
         AnswerInput: {
             choice: components["schemas"]["InputChoice"];
@@ -582,6 +675,15 @@ export interface components {
             item: components["schemas"]["Item"];
             /** Format: int64 */
             position: number;
+            /** Format: uuid */
+            session: string;
+        };
+        /** @description A conversation as it was. */
+        ChatAt: {
+            /** @description There are older ones. */
+            hasMore: boolean;
+            /** @description Oldest first; at most the newest 500. */
+            items: components["schemas"]["Item"][];
             /** Format: uuid */
             session: string;
         };
@@ -654,6 +756,18 @@ export interface components {
          * @enum {string}
          */
         CredentialKind: "anthropic";
+        /** @description One thing that is not as it would be decided. */
+        Difference: {
+            decided: unknown;
+            event: string;
+            field: string;
+            kind: string;
+            /** Format: int64 */
+            position: number;
+            recorded: unknown;
+            /** Format: uuid */
+            stream: string;
+        };
         /** @description A draft to be carried out, or a parked idea once more. */
         ExecuteIdea: components["schemas"]["StartChoices"] & {
             /** Format: uuid */
@@ -692,6 +806,19 @@ export interface components {
             steps: components["schemas"]["Step"][];
             /** Format: uuid */
             workspace?: string | null;
+        };
+        /** @description Everything that an execution involved, as it was at a position. */
+        ExecutionAt: {
+            /** @description Those that existed. */
+            aggregates: components["schemas"]["AggregateAt"][];
+            /**
+             * Format: date-time
+             * @description When the event at this position was recorded.
+             */
+            at: string;
+            chat: components["schemas"]["ChatAt"];
+            /** Format: int64 */
+            position: number;
         };
         /** @description Something that happened to the execution. */
         ExecutionEvent: {
@@ -1169,33 +1296,112 @@ export interface components {
             /** @description Never readable again. */
             secret: string;
         };
-        StreamName: {
-            /** Format: uuid */
-            id: string;
-            kind: string;
-        };
         /**
          * @description What the coding agent says, or what it thinks.
          * @enum {string}
          */
         TextKind: "answer" | "thought";
-        /** @description Something that happened to anything the execution touched. */
-        TimelineEntry: {
+        /** @description Who did what in one execution, in order. */
+        Timeline: {
             /** Format: date-time */
-            at: string;
-            /** @description An account, a process or an agent. */
-            by: string;
+            endedAt?: string | null;
+            entries: components["schemas"]["TimelineEntry"][];
+            /** Format: uuid */
+            execution: string;
+            /** Format: uuid */
+            idea: string;
+            phases: components["schemas"]["TimelinePhase"][];
             /**
              * Format: int64
-             * @description The position of the event that led to it.
+             * @description It is complete up to here.
              */
-            causedBy?: number | null;
-            event: string;
+            position: number;
+            /** Format: date-time */
+            requestedAt: string;
+        };
+        /** @description What led to an event: another event, or a command that the log knows only by its id. */
+        TimelineCause: {
             /** Format: int64 */
             position: number;
-            stream: components["schemas"]["StreamName"];
-            summary: string;
+        } | {
+            /** Format: uuid */
+            command: string;
         };
+        /** @description One event of the account. */
+        TimelineEntry: {
+            /** @description Who, in words. */
+            actor: string;
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: int32
+             * @description Above 1: it was tried before.
+             */
+            attempt: number;
+            cause?: components["schemas"]["TimelineCause"] | null;
+            event: string;
+            kind: components["schemas"]["TimelineKind"];
+            phase?: components["schemas"]["TimelinePhaseName"] | null;
+            /**
+             * Format: int64
+             * @description Commits have the position of the result that brought them.
+             */
+            position: number;
+            /** @description Why the stored event cannot be read; absent where it can. */
+            problem?: string | null;
+            /** Format: int64 */
+            sequence: number;
+            /**
+             * Format: int64
+             * @description Since the execution was requested, in milliseconds.
+             */
+            sinceMs: number;
+            /**
+             * Format: uuid
+             * @description The id of the aggregate or process.
+             */
+            stream: string;
+            summary: string;
+            /**
+             * Format: int64
+             * @description How long it took what this ends, in milliseconds.
+             */
+            tookMs?: number | null;
+        };
+        /** @enum {string} */
+        TimelineKind: "idea" | "execution" | "node" | "workspace" | "session" | "git" | "process";
+        /** @description A stretch of an execution. Finishing has the push within it. */
+        TimelinePhase: {
+            /**
+             * Format: int32
+             * @description Above 1: it was gone through before.
+             */
+            attempt: number;
+            /**
+             * Format: int64
+             * @description In milliseconds; so far, if it goes on.
+             */
+            elapsedMs: number;
+            /** Format: date-time */
+            endedAt?: string | null;
+            /** Format: int64 */
+            firstPosition: number;
+            /** Format: int64 */
+            lastPosition?: number | null;
+            phase: components["schemas"]["TimelinePhaseName"];
+            /** @description Why it began or failed. */
+            reason?: string | null;
+            /** Format: date-time */
+            startedAt: string;
+            state: components["schemas"]["TimelinePhaseState"];
+        };
+        /**
+         * @description The seven steps, and what follows them.
+         * @enum {string}
+         */
+        TimelinePhaseName: "node_selection" | "node_provisioning" | "node_agent_ready" | "workspace_creation" | "workspace_ready" | "agent_session" | "running" | "finishing" | "push";
+        /** @enum {string} */
+        TimelinePhaseState: "active" | "done" | "failed" | "skipped";
         ToolCallItem: {
             /** Format: date-time */
             at: string;
@@ -1228,6 +1434,35 @@ export interface components {
         };
         /** @enum {string} */
         TurnEndKind: "stopped" | "failed" | "broken" | "lost";
+        /** @description Whether what was decided would be decided again. */
+        Verification: {
+            differences: components["schemas"]["Difference"][];
+            /** Format: uuid */
+            execution: string;
+            isSame: boolean;
+            /**
+             * Format: int64
+             * @description Commands of processes that were decided again.
+             */
+            nCommands: number;
+            /** Format: int64 */
+            nEvents: number;
+            /**
+             * Format: int64
+             * @description Events of people's and agents' commands, which are not recorded: these were folded only.
+             */
+            nFolded: number;
+            /**
+             * Format: int64
+             * @description Reactions of processes that were made again.
+             */
+            nReactions: number;
+            /**
+             * Format: int64
+             * @description It was verified up to here.
+             */
+            position: number;
+        };
         /** @description A container on a node, with the repository checked out on a branch. */
         Workspace: {
             baseBranch?: string | null;
@@ -1426,6 +1661,28 @@ export interface operations {
             };
         };
     };
+    execution_at: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                execution: string;
+                position: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionAt"];
+                };
+            };
+        };
+    };
     cancel: {
         parameters: {
             query?: never;
@@ -1489,6 +1746,28 @@ export interface operations {
     };
     timeline: {
         parameters: {
+            query?: {
+                /** @description Kinds of entries, with commas between them; absent: all. */
+                kind?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Timeline"];
+                };
+            };
+        };
+    };
+    verification: {
+        parameters: {
             query?: never;
             header?: never;
             path?: never;
@@ -1501,7 +1780,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TimelineEntry"][];
+                    "application/json": components["schemas"]["Verification"];
                 };
             };
         };
@@ -1747,6 +2026,30 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Accepted"];
+                };
+            };
+        };
+    };
+    activity: {
+        parameters: {
+            query?: {
+                /** @description Only entries before this position; absent: the newest. */
+                before?: number;
+                /** @description How many, at most 200; absent: 50. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Activity"];
                 };
             };
         };

@@ -1,0 +1,124 @@
+//! `sam replay` and `sam log rebuild --check`, with a server and without one, and the same over HTTP.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tests::world::{Store, World, id_in, random};
+
+use crate::{
+    browser::Browser,
+    command_line::{sam, text},
+};
+
+#[tokio::test]
+async fn an_execution_is_replayed_with_a_server_and_without_one() {
+    is_replayed().await.unwrap();
+}
+
+async fn is_replayed() -> Result<()> {
+    let mut world = World::start("replay", Store::Sqlite).await?;
+    let browser = Browser::signed_in(&world).await?;
+    let idea = random();
+    let body = json!({
+        "idea": idea, "description": "write A.md: one\nsay: hello there", "stage": "executing",
+        "codingAgent": "demo",
+    });
+    let path = format!("/api/projects/{}/ideas", world.project);
+    let submitted = browser.post(&path, &body).await?;
+    let execution = id_in(&submitted.body, "execution")?;
+    assert_eq!(world.ended(execution).await?["state"], "done");
+
+    let (id, idea) = (execution.to_string(), idea.to_string());
+    let followed = sam(&world, &["replay", &idea, "--follow"]).await?;
+    let lines = text(&followed.stdout);
+    assert!(followed.status.success(), "{}", text(&followed.stderr));
+    assert!(lines.contains(" commits on sam/") && lines.contains("because of"), "{lines}");
+    let timeline = of_json(&world, &["replay", &idea, "--json"]).await?;
+    assert_eq!(timeline["execution"], json!(execution));
+    is_told_at_positions(&world, &browser, &timeline).await?;
+    let verified = of_json(&world, &["replay", &id, "--verify", "--json"]).await?;
+    assert_eq!((&verified["isSame"], &verified["differences"]), (&json!(true), &json!([])));
+    assert!(verified["nReactions"].as_u64() > Some(10), "{verified:#}");
+    let checked = sam(&world, &["log", "rebuild", "--check"]).await?;
+    let said = text(&checked.stdout);
+    assert!(checked.status.success(), "{said}{}", text(&checked.stderr));
+    assert!(said.lines().count() > 8 && said.contains("idea_board"), "{said}");
+    let refused = sam(&world, &["log", "rebuild", "--all"]).await?;
+    assert!(!refused.status.success() && text(&refused.stderr).contains("stop it first"));
+    has_activity(&world, &browser).await?;
+
+    world.kill().await?;
+    let offline = of_json(&world, &["replay", &id, "--json"]).await?;
+    assert_eq!(offline["phases"], timeline["phases"], "the log says the same without a server");
+    let verified = sam(&world, &["replay", &id, "--verify"]).await?;
+    assert!(verified.status.success(), "{}", text(&verified.stdout));
+    let stranger = sam(&world, &["replay", &random().to_string()]).await?;
+    assert!(!stranger.status.success());
+    assert!(text(&stranger.stderr).contains("neither an execution nor an idea"));
+    let rebuilt = sam(&world, &["log", "rebuild", "idea_board"]).await?;
+    assert!(text(&rebuilt.stdout).contains("made again"), "{}", text(&rebuilt.stderr));
+    let checked = sam(&world, &["log", "rebuild", "--check", "idea_board"]).await?;
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+    world.resume().await?;
+    world.end().await
+}
+
+/// The one document that a command prints.
+async fn of_json(world: &World, words: &[&str]) -> Result<Value> {
+    let output = sam(world, words).await?;
+    anyhow::ensure!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+async fn is_told_at_positions(world: &World, browser: &Browser, timeline: &Value) -> Result<()> {
+    let id = timeline["execution"].as_str().unwrap_or_default();
+    let path = format!("/api/executions/{id}/at");
+    let entries = timeline["entries"].as_array().unwrap();
+    let of = |event: &str| entries.iter().find(|entry| entry["event"] == event).unwrap();
+    let posted = &of("message_posted")["position"];
+    let early = browser.get(&format!("{path}/{posted}")).await?;
+    assert_eq!(early.status, 200, "{early:?}");
+    assert_eq!(early.body["at"], of("message_posted")["at"]);
+    let items = early.body["chat"]["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "only the prompt was there: {items:#?}");
+    assert!(items[0]["text"].as_str().unwrap().contains("hello there"));
+    let kinds = |body: &Value| -> Vec<_> {
+        let aggregates = body["aggregates"].as_array().unwrap();
+        aggregates.iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(!kinds(&early.body).contains(&"workspace".to_owned()), "{early:?}");
+    let done = &of("done")["position"];
+    let late = of_json(world, &["replay", id, "--json", "--at", &done.to_string()]).await?;
+    assert_eq!(kinds(&late), ["idea", "session", "node", "execution", "workspace"]);
+    let is_erased = late["aggregates"].as_array().unwrap().iter().any(|one| one["isErased"] == true);
+    assert!(!is_erased);
+    let shown = sam(world, &["replay", id, "--at", &done.to_string()]).await?;
+    assert!(text(&shown.stdout).contains("coding agent: hello there"), "{}", text(&shown.stdout));
+
+    browser.get(&format!("{path}/0")).await?.is_problem(400, "malformed")?;
+    browser.get(&format!("{path}/soon")).await?.is_problem(400, "malformed")?;
+    browser.get(&format!("{path}/99999999")).await?.is_problem(404, "not_found")?;
+    let stranger = format!("/api/executions/{}/at/1", random());
+    browser.get(&stranger).await?.is_problem(404, "not_found")
+}
+
+async fn has_activity(world: &World, browser: &Browser) -> Result<()> {
+    let path = format!("/api/projects/{}/activity", world.project);
+    let all = browser.get(&path).await?.body;
+    let all = all["entries"].as_array().unwrap();
+    assert_eq!(all[0]["event"], "done", "newest first: {all:#?}");
+    assert!(all.iter().all(|entry| entry["actor"].as_str().is_some_and(|actor| !actor.is_empty())));
+    let mut paged = Vec::new();
+    let mut next = Value::Null;
+    loop {
+        let before = if next.is_null() { String::new() } else { format!("&before={next}") };
+        let page = browser.get(&format!("{path}?limit=2{before}")).await?.body;
+        paged.extend(page["entries"].as_array().unwrap().clone());
+        next = page["next"].clone();
+        if next.is_null() {
+            break;
+        }
+    }
+    assert_eq!(&paged, all, "page by page it is the same");
+    let stranger = format!("/api/projects/{}/activity", random());
+    browser.get(&stranger).await?.is_problem(404, "not_found")
+}
