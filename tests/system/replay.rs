@@ -31,7 +31,10 @@ async fn is_replayed() -> Result<()> {
     let followed = sam(&world, &["replay", &idea, "--follow"]).await?;
     let lines = text(&followed.stdout);
     assert!(followed.status.success(), "{}", text(&followed.stderr));
-    assert!(lines.contains(" commits on sam/") && lines.contains("because of"), "{lines}");
+    assert!(
+        lines.contains(" commits on refs/heads/sam/") && lines.contains("because of"),
+        "{lines}"
+    );
     let timeline = of_json(&world, &["replay", &idea, "--json"]).await?;
     assert_eq!(timeline["execution"], json!(execution));
     is_told_at_positions(&world, &browser, &timeline).await?;
@@ -89,7 +92,8 @@ async fn is_told_at_positions(world: &World, browser: &Browser, timeline: &Value
     let done = &of("done")["position"];
     let late = of_json(world, &["replay", id, "--json", "--at", &done.to_string()]).await?;
     assert_eq!(kinds(&late), ["idea", "session", "node", "execution", "workspace"]);
-    let is_erased = late["aggregates"].as_array().unwrap().iter().any(|one| one["isErased"] == true);
+    let is_erased =
+        late["aggregates"].as_array().unwrap().iter().any(|one| one["isErased"] == true);
     assert!(!is_erased);
     let shown = sam(world, &["replay", id, "--at", &done.to_string()]).await?;
     assert!(text(&shown.stdout).contains("coding agent: hello there"), "{}", text(&shown.stdout));

@@ -33,7 +33,7 @@ const ADVISORY_LOCK: i64 = 0x0073_616d_6368_6563;
 #[derive(Debug)]
 pub(crate) struct Beside {
     pool: SqlPool,
-    file: Option<(PathBuf, File)>,
+    directory: Option<(PathBuf, File)>,
 }
 
 impl Database {
@@ -53,7 +53,7 @@ impl Database {
                 }
                 pool.execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"), ()).await?;
                 pool.execute(&format!("CREATE SCHEMA {SCHEMA}"), ()).await?;
-                Ok(Beside { pool, file: None })
+                Ok(Beside { pool, directory: None })
             }
         }
     }
@@ -74,9 +74,7 @@ async fn open_file(directory: &std::path::Path) -> Result<Beside, DatabaseError>
         .journal_mode(SqliteJournalMode::Wal);
     let only = sqlite_pool().max_connections(1).connect_with(options).await?;
     let pool = SqlPool::Sqlite { readers: only.clone(), writer: only };
-    let live = directory.join(VIEWS_FILE).to_string_lossy().into_owned();
-    pool.execute(&format!("ATTACH DATABASE $1 AS {ATTACHED}"), (live,)).await?;
-    Ok(Beside { pool, file: Some((file, lock)) })
+    Ok(Beside { pool, directory: Some((directory.to_path_buf(), lock)) })
 }
 
 fn busy() -> DatabaseError {
@@ -101,8 +99,12 @@ impl Beside {
     }
 
     /// Starts a transaction for which the live side stands still from its first look on. It locks
-    /// nobody out.
+    /// nobody out: the live file is attached only now, for a transaction that writes to the other one.
     pub(crate) async fn begin(&self) -> Result<SqlTransaction, DatabaseError> {
+        if let Some((directory, _)) = &self.directory {
+            let live = directory.join(VIEWS_FILE).to_string_lossy().into_owned();
+            self.pool.execute(&format!("ATTACH DATABASE $1 AS {ATTACHED}"), (live,)).await?;
+        }
         Ok(match &self.pool {
             SqlPool::Sqlite { writer, .. } => SqlTransaction::Sqlite(writer.begin().await?),
             SqlPool::Postgres(pool) => {
@@ -145,15 +147,18 @@ impl Beside {
 
     /// Removes the place.
     pub(crate) async fn remove(self) -> Result<(), DatabaseError> {
-        match self.file {
+        match self.directory {
             None => {
                 self.pool.execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"), ()).await?;
+                // A server notices the end of a connection a moment later.
+                let unlock = "SELECT pg_advisory_unlock($1)";
+                self.pool.fetch_all(unlock, (ADVISORY_LOCK,)).await?;
                 self.pool.close().await;
                 Ok(())
             }
-            Some((file, _lock)) => {
+            Some((directory, _lock)) => {
                 self.pool.close().await;
-                remove_sqlite_file(&file)
+                remove_sqlite_file(&directory.join(FILE))
             }
         }
     }
