@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Utc;
+use actors::clock::Clock as _;
 use domain::{
     aggregate::Aggregate,
     execution::{Execution, ExecutionCommand, InputChoice},
@@ -63,7 +63,7 @@ async fn a_whole_execution_is_told_and_decided_again(place: Place) {
     let world = World::new(place, 3).await;
     let (_, row) = told(&world, STORY).await;
     let facts = facts(&world, &row).await;
-    let timeline = timeline::fold(row.id, &facts, Utc::now());
+    let timeline = timeline::fold(row.id, &facts, world.clock.now());
     let kinds: BTreeSet<_> =
         timeline.entries.iter().map(|entry| format!("{:?}", entry.kind)).collect();
     let all = ["Execution", "Git", "Idea", "Node", "Process", "Session", "Workspace"];
@@ -120,7 +120,7 @@ async fn a_lost_coding_agent_is_told_as_two_attempts(place: Place) {
     assert_eq!(world.ended(submitted.idea).await, Stage::Parked);
     world.rest().await;
     let row = row(&world, execution).await;
-    let timeline = timeline::fold(row.id, &facts(&world, &row).await, Utc::now());
+    let timeline = timeline::fold(row.id, &facts(&world, &row).await, world.clock.now());
     let attempts = |name: PhaseName| -> Vec<_> {
         let phases = timeline.phases.iter().filter(|phase| phase.name == name);
         phases.map(|phase| phase.attempt).collect()
@@ -255,7 +255,7 @@ async fn a_damaged_event_is_named_and_everything_else_goes_on(place: Place) {
         let What::Unreadable(reason) = &bad.what else { panic!("{word}: it was read") };
         let named = format!("position {position}");
         assert!(reason.contains(&named) && reason.contains(word), "{word}: {reason}");
-        let timeline = timeline::fold(row.id, &facts, Utc::now());
+        let timeline = timeline::fold(row.id, &facts, world.clock.now());
         let problems = timeline.entries.iter().filter_map(|entry| entry.problem.as_ref());
         assert_eq!(problems.collect::<Vec<_>>(), [reason]);
         assert!(timeline.ended_at.is_some(), "what came after it is told");

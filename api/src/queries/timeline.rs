@@ -6,7 +6,10 @@ use actix_web::{
     get,
     web::{Data, Json, Query},
 };
-use actors::sealing::Sealing;
+use actors::{
+    clock::{Clock as _, system::SystemClock},
+    sealing::Sealing,
+};
 use chrono::{DateTime, Utc};
 use domain::{agent_protocol, ids::ExecutionId, values};
 use projections::{
@@ -181,7 +184,7 @@ impl Source<'_> {
         position: Position,
     ) -> Result<Timeline, Problem> {
         let facts = folded::collect(self.database, self.log, row, position).await?;
-        let account = folded::fold(row.id, &facts, Utc::now());
+        let account = folded::fold(row.id, &facts, SystemClock.now());
         let names = ActorNames::read(self.database).await?;
         let mut entries = Vec::with_capacity(account.entries.len());
         for entry in account.entries {
