@@ -16,6 +16,7 @@ use domain::{
     ids::NodeId,
     values::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -27,7 +28,7 @@ pub(crate) mod signing;
 const FRAMES_WAITING_MAX: usize = 1024;
 
 /// What is known of a connected agent. Never an event: losing it loses no decision.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeHealth {
     pub hello: Hello,
     pub connected_at: Timestamp,
@@ -46,6 +47,12 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    fn stale() -> Self {
+        let reason = "the lease has passed on to another server".to_owned();
+        let outcome = OrderOutcome::Refused { kind: RefusalKind::Stale, reason };
+        Self { outcome, _recorded: oneshot::channel().0 }
+    }
+
     /// The agent has heard of a newer control plane.
     pub(crate) fn is_stale(&self) -> bool {
         matches!(self.outcome, OrderOutcome::Refused { kind: RefusalKind::Stale, .. })
@@ -58,6 +65,8 @@ pub(crate) struct AgentLinks {
     nodes: Arc<Mutex<HashMap<NodeId, NodeLink>>>,
     /// Counts changes of who is connected.
     changes: watch::Sender<u64>,
+    /// The highest epoch of the lease that was heard of.
+    epoch: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -96,11 +105,29 @@ impl PendingOrder {
 
 impl AgentLinks {
     pub(crate) fn new() -> Self {
-        Self { nodes: Arc::default(), changes: watch::channel(0).0 }
+        Self { nodes: Arc::default(), changes: watch::channel(0).0, epoch: watch::channel(1).0 }
     }
 
-    /// Gives an order and waits, for as long as it takes, until it is settled.
+    /// Notes that the lease is in an epoch, or was.
+    pub(crate) fn saw_epoch(&self, epoch: u64) {
+        self.epoch.send_if_modified(|highest| {
+            let is_news = *highest < epoch;
+            *highest = (*highest).max(epoch);
+            is_news
+        });
+    }
+
+    /// The highest epoch of the lease that was heard of; 1 at first.
+    pub(crate) fn epoch(&self) -> u64 {
+        *self.epoch.borrow()
+    }
+
+    /// Gives an order and waits, for as long as it takes, until it is settled. One of an epoch that is
+    /// known to be over goes nowhere, as the agent itself would refuse it.
     pub(crate) async fn order(&self, node: NodeId, key: Uuid, epoch: u64, order: Order) -> Settled {
+        if epoch < self.epoch() {
+            return Settled::stale();
+        }
         loop {
             let (settled, outcome) = oneshot::channel();
             let pending = PendingOrder { key, epoch, order: order.clone(), settled };
@@ -151,8 +178,37 @@ impl AgentLinks {
         Some(self.lock().get(&node)?.connection.as_ref()?.health.clone())
     }
 
+    /// What is known of all connected agents.
+    pub(crate) fn all(&self) -> Vec<NodeHealth> {
+        let nodes = self.lock();
+        let connected = nodes.values().filter_map(|link| link.connection.as_ref());
+        connected.map(|connected| connected.health.clone()).collect()
+    }
+
+    /// Sees when somebody is connected or is not any more.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Takes what is newly known of a connected agent; false when its connection is another one now.
+    pub(crate) fn refresh(&self, number: u64, health: &NodeHealth) -> bool {
+        let mut nodes = self.lock();
+        let connection =
+            nodes.get_mut(&health.hello.node).and_then(|link| link.connection.as_mut());
+        let Some(connected) = connection.filter(|connected| connected.number == number) else {
+            return false;
+        };
+        let is_other = connected.health.hello != health.hello
+            || connected.health.is_draining != health.is_draining;
+        connected.health = health.clone();
+        if is_other {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+        true
+    }
+
     /// Puts a new connection in the place of an older one, with all orders that are under way.
-    fn attach(&self, health: NodeHealth) -> (u64, mpsc::Receiver<ControlFrame>) {
+    pub(crate) fn attach(&self, health: NodeHealth) -> (u64, mpsc::Receiver<ControlFrame>) {
         let (frames, outgoing) = mpsc::channel(FRAMES_WAITING_MAX);
         let mut nodes = self.lock();
         let link = nodes.entry(health.hello.node).or_default();
@@ -166,7 +222,7 @@ impl AgentLinks {
         (number, outgoing)
     }
 
-    fn detach(&self, node: NodeId, number: u64) {
+    pub(crate) fn detach(&self, node: NodeId, number: u64) {
         let mut nodes = self.lock();
         let Some(link) = nodes.get_mut(&node) else { return };
         if link.connection.as_ref().is_some_and(|connected| connected.number == number) {
@@ -217,5 +273,26 @@ impl Drop for Withdraw {
         if let Some(link) = self.links.lock().get_mut(&self.node) {
             link.orders.remove(&self.number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{agent_protocol::Order, ids::NodeId};
+    use futures_util::FutureExt as _;
+    use uuid::Uuid;
+
+    use super::AgentLinks;
+
+    #[tokio::test]
+    async fn an_order_of_an_epoch_that_is_over_goes_nowhere() {
+        let (links, node) = (AgentLinks::new(), NodeId(Uuid::from_u128(1)));
+        links.saw_epoch(5);
+        links.saw_epoch(4);
+        assert_eq!(links.epoch(), 5);
+        let old = links.order(node, Uuid::from_u128(2), 4, Order::Retire).now_or_never();
+        assert!(old.is_some_and(|settled| settled.is_stale()));
+        let current = links.order(node, Uuid::from_u128(3), 5, Order::Retire).now_or_never();
+        assert!(current.is_none(), "it waits for the agent");
     }
 }

@@ -157,12 +157,23 @@ impl<A: EventSourced> Handler<Execute<A>> for AggregateActor<A> {
 }
 
 impl<A: EventSourced> Handler<Ask<A>> for AggregateActor<A> {
-    type Result = ();
+    type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, message: Ask<A>, _ctx: &mut Self::Context) {
+    fn handle(&mut self, message: Ask<A>, _ctx: &mut Self::Context) -> Self::Result {
         self.last_used = Instant::now();
-        let answer = self.folded.as_ref().map(Folded::answer).map_err(Clone::clone);
-        let _ = message.reply.send(answer);
+        let (log, stream, folded) = (self.log.clone(), self.stream.clone(), self.folded.clone());
+        let look = async move {
+            match folded {
+                // Another replica may have written since.
+                Ok(folded) if log.is_shared() => catch_up(&log, &stream, folded).await,
+                folded => folded,
+            }
+        };
+        AtomicResponse::new(Box::pin(look.into_actor(self).map(|folded, actor, ctx| {
+            let answer = folded.as_ref().map(Folded::answer).map_err(Clone::clone);
+            actor.settle(folded, ctx);
+            let _ = message.reply.send(answer);
+        })))
     }
 }
 
@@ -189,6 +200,17 @@ async fn run<A: EventSourced>(
         let events = match folded.state.decide(request.command.clone()) {
             Ok(events) if !events.is_empty() => events,
             undecided => {
+                // Only what is decided on the newest state is a refusal.
+                let seen = folded.sequence;
+                if log.is_shared() {
+                    folded = match catch_up(log, stream, folded).await {
+                        Ok(folded) => folded,
+                        Err(error) => return (Err(error.clone()), Err(error)),
+                    };
+                }
+                if folded.sequence > seen {
+                    continue;
+                }
                 let refusal = undecided.err().map(|refusal| DispatchError::Refused {
                     code: refusal_code(&refusal),
                     reason: refusal.to_string(),
@@ -291,8 +313,8 @@ impl<A: EventSourced> Folded<A> {
         appended: Appended,
         stream: &StreamId,
     ) -> Result<Self, DispatchError> {
-        for event in events {
-            self.evolve(event, stream)?;
+        for (sequence, event) in (self.sequence + 1..).zip(events) {
+            self.evolve(event, stream, sequence)?;
         }
         self.sequence = appended.sequence;
         self.hash = appended.hash;
@@ -302,14 +324,15 @@ impl<A: EventSourced> Folded<A> {
 
     fn recorded(mut self, event: &RecordedEvent) -> Result<Self, DispatchError> {
         let damaged = |reason: String| DispatchError::Damaged {
-            stream: event.stream.to_string(),
-            reason: format!("position {}: {reason}", event.position),
+            stream: event.stream.clone(),
+            sequence: event.sequence,
+            reason,
         };
         if let Some(damage) = &event.damage {
             return Err(damaged(damage.clone()));
         }
         let restored = read::<A>(event).map_err(|error| damaged(error.to_string()))?;
-        self.evolve(restored, &event.stream)?;
+        self.evolve(restored, &event.stream, event.sequence)?;
         self.sequence = event.sequence;
         self.hash = event.hash;
         self.position = event.position;
@@ -318,7 +341,12 @@ impl<A: EventSourced> Folded<A> {
 
     /// `evolve` asserts what `decide` guards; where that does not hold the stream is damaged, and
     /// only this stream.
-    fn evolve(&mut self, event: A::Event, stream: &StreamId) -> Result<(), DispatchError> {
+    fn evolve(
+        &mut self,
+        event: A::Event,
+        stream: &StreamId,
+        sequence: u64,
+    ) -> Result<(), DispatchError> {
         let state = Arc::make_mut(&mut self.state);
         catch_unwind(AssertUnwindSafe(|| state.evolve(event))).map_err(|panic| {
             let reason = panic
@@ -326,7 +354,7 @@ impl<A: EventSourced> Folded<A> {
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                 .unwrap_or_default();
-            DispatchError::Damaged { stream: stream.to_string(), reason }
+            DispatchError::Damaged { stream: stream.clone(), sequence, reason }
         })
     }
 }
@@ -346,7 +374,7 @@ async fn catch_up<A: EventSourced>(
         let events = log.read_stream(stream, folded.sequence, EVENTS_PER_READ).await;
         let events = events.map_err(|error| match error {
             DatabaseError::Failed { reason } => {
-                DispatchError::Damaged { stream: stream.to_string(), reason }
+                DispatchError::Damaged { stream: stream.clone(), sequence: 0, reason }
             }
             error => error.into(),
         })?;

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,8 +26,10 @@ use domain::{
     workspace::{Workspace, WorkspaceCommand},
 };
 use projections::{
+    damaged_streams::{DamagedStream, DamagedStreams},
+    database::Database,
     error::DatabaseError,
-    event_log::{AppendError, EventLog, Metadata, NewContent, Position},
+    event_log::{AppendError, EventLog, Metadata, NewContent, Position, StreamId},
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -61,8 +63,8 @@ pub enum DispatchError {
     #[error("the log is not available: {reason}")]
     Unavailable { reason: String },
     /// The stream's events cannot be folded. Others go on; this one needs an administrator.
-    #[error("the stream {stream} is damaged: {reason}")]
-    Damaged { stream: String, reason: String },
+    #[error("the stream {stream} is damaged at event {sequence}: {reason}")]
+    Damaged { stream: StreamId, sequence: u64, reason: String },
     /// The lease under which this was sent has passed on: stop acting.
     #[error("the lease has passed on")]
     Fenced,
@@ -118,24 +120,47 @@ struct Shared {
     sessions: Streams<Session>,
 }
 
-/// Streams that could not be folded, with the reason. Clones share the list.
-#[derive(Clone, Debug, Default)]
+/// Streams that could not be folded. Clones share the list, which is also in the database.
+#[derive(Clone, Debug)]
 pub struct Damaged {
-    streams: Arc<Mutex<BTreeMap<String, String>>>,
+    table: DamagedStreams,
+    known: Arc<Mutex<BTreeMap<StreamId, DamagedStream>>>,
 }
 
 impl Damaged {
-    fn note<T>(&self, answer: &Result<T, DispatchError>) {
-        if let Err(DispatchError::Damaged { stream, reason }) = answer {
-            let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-            streams.insert(stream.clone(), reason.clone());
+    /// Opens the list as earlier processes left it.
+    pub(crate) async fn open(database: &Database) -> Result<Self, DatabaseError> {
+        let table = DamagedStreams::new(database);
+        let known = table.list().await?;
+        let known = known.into_iter().map(|damaged| (damaged.stream.clone(), damaged)).collect();
+        Ok(Self { table, known: Arc::new(Mutex::new(known)) })
+    }
+
+    /// Notes what an answer says about its stream: that it is damaged, or not any more.
+    pub(crate) async fn note<T>(&self, stream: &StreamId, answer: &Result<T, DispatchError>) {
+        let noted = match answer {
+            Err(DispatchError::Damaged { stream, sequence, reason }) => {
+                let (stream, reason) = (stream.clone(), reason.clone());
+                let damaged = DamagedStream { stream, sequence: *sequence, reason };
+                let before = self.lock().insert(damaged.stream.clone(), damaged.clone());
+                match before {
+                    Some(before) if before == damaged => Ok(()),
+                    _ => self.table.note(&damaged).await,
+                }
+            }
+            Err(DispatchError::Refused { .. }) | Ok(_) => {
+                let was_damaged = self.lock().remove(stream).is_some();
+                if was_damaged { self.table.clear(stream).await } else { Ok(()) }
+            }
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%stream, %error, "the list of damaged streams could not be changed");
         }
     }
 
-    /// The damaged streams seen so far.
-    #[must_use]
-    pub fn list(&self) -> BTreeMap<String, String> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, DamagedStream>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,6 +195,17 @@ impl Dispatcher {
         command: impl Into<Command>,
         contents: Vec<NewContent>,
     ) -> Result<Position, DispatchError> {
+        self.send_under(None, caller, command, contents).await
+    }
+
+    /// The same for whoever acts under the lease: refused when that is in a later epoch already.
+    pub(crate) async fn send_under(
+        &self,
+        epoch: Option<u64>,
+        caller: &Caller,
+        command: impl Into<Command>,
+        contents: Vec<NewContent>,
+    ) -> Result<Position, DispatchError> {
         let command = command.into();
         let project = project_of(&command).or_else(|| Some(contents.first()?.project));
         let metadata = Metadata {
@@ -179,8 +215,9 @@ impl Dispatcher {
             correlation: caller.correlation,
             at: self.shared.clock.now(),
         };
-        let circumstances = Circumstances { metadata, contents, project };
+        let circumstances = Circumstances { metadata, contents, project, epoch };
         let shared = &*self.shared;
+        let stream = stream_of(&command);
         let answer = match command {
             Command::Account(id, command) => {
                 shared.accounts.send(id.0, command, circumstances).await
@@ -203,21 +240,20 @@ impl Dispatcher {
                 shared.sessions.send(id.0, command, circumstances).await
             }
         };
-        shared.damaged.note(&answer);
+        shared.damaged.note(&stream, &answer).await;
         answer
     }
 
     /// The newest state of an aggregate; its default where nothing is recorded.
     pub async fn state<A: Known>(&self, id: Uuid) -> Result<Arc<A>, DispatchError> {
         let answer = A::streams(self).ask(id).await;
-        self.shared.damaged.note(&answer);
+        self.shared.damaged.note(&StreamId::new(A::TYPE, id), &answer).await;
         Ok(answer?.state)
     }
 
-    /// Streams that could not be folded, with the reason.
-    #[must_use]
-    pub fn damaged(&self) -> BTreeMap<String, String> {
-        self.shared.damaged.list()
+    /// Streams that could not be folded.
+    pub(crate) fn damaged(&self) -> &Damaged {
+        &self.shared.damaged
     }
 }
 
@@ -265,11 +301,25 @@ fn project_of(command: &Command) -> Option<Uuid> {
     Some(project.0)
 }
 
+fn stream_of(command: &Command) -> StreamId {
+    match command {
+        Command::Account(id, _) => StreamId::new(Account::TYPE, id.0),
+        Command::Credential(id, _) => StreamId::new(Credential::TYPE, id.0),
+        Command::Project(id, _) => StreamId::new(Project::TYPE, id.0),
+        Command::Idea(id, _) => StreamId::new(Idea::TYPE, id.0),
+        Command::Execution(id, _) => StreamId::new(Execution::TYPE, id.0),
+        Command::Node(id, _) => StreamId::new(Node::TYPE, id.0),
+        Command::Workspace(id, _) => StreamId::new(Workspace::TYPE, id.0),
+        Command::Session(id, _) => StreamId::new(Session::TYPE, id.0),
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Circumstances {
     metadata: Metadata,
     contents: Vec<NewContent>,
     project: Option<Uuid>,
+    epoch: Option<u64>,
 }
 
 /// The running actors of one kind of stream.
@@ -293,8 +343,8 @@ impl<A: EventSourced> Streams<A> {
         command: A::Command,
         circumstances: Circumstances,
     ) -> Result<Position, DispatchError> {
-        let Circumstances { metadata, contents, project } = circumstances;
-        let request = Request { command, metadata, contents, project, epoch: None };
+        let Circumstances { metadata, contents, project, epoch } = circumstances;
+        let request = Request { command, metadata, contents, project, epoch };
         Ok(self.execute(id, request).await?.position)
     }
 

@@ -17,7 +17,7 @@ use domain::{
     ids::{AccountId, CommandId, derived},
     process::{Action, Intent, IntentKey, Outcome, Process, Stimulus},
 };
-use projections::event_log::{Cause, Metadata, NewContent, Position};
+use projections::event_log::{Cause, Metadata, NewContent, Position, StreamId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -114,8 +114,9 @@ impl<P: Process> Runner<P> {
         let project = contents.first().map(|content| content.project);
         let epoch = tools.tenure.append;
         let request = Request { command: stimulus, metadata, contents, project, epoch };
-        let answer = self.shared.streams.execute(process, request).await?;
-        self.look(process, correlation, &answer.state);
+        let answer = self.shared.streams.execute(process, request).await;
+        self.note_damage(process, &answer).await;
+        self.look(process, correlation, &answer?.state);
         Ok(())
     }
 
@@ -125,9 +126,15 @@ impl<P: Process> Runner<P> {
         process: Uuid,
         correlation: Uuid,
     ) -> Result<(), DispatchError> {
-        let answer = self.shared.streams.ask(process).await?;
-        self.look(process, correlation, &answer.state);
+        let answer = self.shared.streams.ask(process).await;
+        self.note_damage(process, &answer).await;
+        self.look(process, correlation, &answer?.state);
         Ok(())
+    }
+
+    async fn note_damage<T>(&self, process: Uuid, answer: &Result<T, DispatchError>) {
+        let stream = StreamId::new(P::TYPE, process);
+        self.shared.tools.dispatcher.damaged().note(&stream, answer).await;
     }
 
     /// Compares what a process wants with what is under way.
@@ -219,7 +226,9 @@ impl<P: Process> Runner<P> {
             causation: Some(Cause::Command(key)),
         };
         loop {
-            match self.shared.tools.dispatcher.send(&caller, command.clone(), Vec::new()).await {
+            let tools = &self.shared.tools;
+            let (epoch, command) = (tools.tenure.append, command.clone());
+            match tools.dispatcher.send_under(epoch, &caller, command, Vec::new()).await {
                 Ok(_) => return Some(Outcome::Done),
                 Err(DispatchError::Refused { code, reason }) => {
                     return Some(Outcome::Refused { code, reason });

@@ -15,6 +15,9 @@ use crate::{random, tasks::Tasks};
 
 const PERIOD: Duration = Duration::from_secs(9);
 const RENEW_PERIOD: Duration = Duration::from_secs(3);
+/// Who waits for the lease looks when it runs out, and in between, since it may be given back.
+const LOOK_PERIOD_MIN: Duration = Duration::from_millis(50);
+const LOOK_PERIOD_MAX: Duration = Duration::from_millis(500);
 
 /// One time of holding the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +46,12 @@ pub(crate) async fn act_while_held(
     }
     let (row, holder) = (LeaseRow::new(&database), random::uuid());
     loop {
+        // Looked at first: taking it takes the head lock, which others need.
+        let free_in = free_in(&row).await;
         let asked_at = Instant::now();
-        if let Ok(Some(lease)) = row.acquire(holder, PERIOD).await {
+        if free_in.is_zero()
+            && let Ok(Some(lease)) = row.acquire(holder, PERIOD).await
+        {
             tracing::info!(epoch = lease.epoch, "this process acts from here on");
             let tasks = Tasks::new();
             is_held.send_replace(true);
@@ -64,7 +71,19 @@ pub(crate) async fn act_while_held(
         }
         tokio::select! {
             () = &mut stopped => return,
-            () = tokio::time::sleep(RENEW_PERIOD) => {}
+            () = tokio::time::sleep(free_in.clamp(LOOK_PERIOD_MIN, LOOK_PERIOD_MAX)) => {}
+        }
+    }
+}
+
+/// How long somebody else holds the lease at least.
+async fn free_in(row: &LeaseRow) -> Duration {
+    match row.current().await {
+        Ok(Some(lease)) => lease.remaining,
+        Ok(None) => Duration::ZERO,
+        Err(error) => {
+            tracing::debug!(%error, "the lease could not be looked at");
+            LOOK_PERIOD_MAX
         }
     }
 }

@@ -23,6 +23,7 @@ mod order;
 mod process_actor;
 pub mod provider;
 pub mod random;
+mod replica;
 mod report;
 pub mod sealing;
 pub mod settings;

@@ -16,10 +16,11 @@ use domain::{
     agent_protocol::{LiveChunk, TextKind},
     ids::{MessageId, SessionId},
 };
-use tokio::sync::mpsc;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
 
 /// How many chunks may wait for a slow follower before it is cut off.
-const CHUNKS_WAITING_MAX: usize = 512;
+pub(crate) const FOLLOWER_CHUNKS_MAX: usize = 512;
 /// How much unlogged text of one message is kept; more than an agent leaves unlogged by far.
 const TAIL_BYTES_MAX: usize = 1 << 20;
 /// How many messages of one session may be open at once.
@@ -48,7 +49,7 @@ struct Tail {
 }
 
 /// The unlogged end of an open message, as a follower gets it first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenMessage {
     pub message: MessageId,
     pub kind: TextKind,
@@ -64,12 +65,29 @@ pub struct Following {
     /// What was open when the following began.
     pub open: Vec<OpenMessage>,
     chunks: mpsc::Receiver<LiveChunk>,
+    /// A change ends the following: the text may come in elsewhere from then on.
+    until: Option<watch::Receiver<u64>>,
 }
 
 impl Following {
-    /// The next chunk. None when this follower was too slow: it has to follow again.
+    /// Of a session whose text comes in at another replica.
+    pub(crate) fn elsewhere(open: Vec<OpenMessage>, chunks: mpsc::Receiver<LiveChunk>) -> Self {
+        Self { open, chunks, until: None }
+    }
+
+    /// The same, but it ends when this changes.
+    pub(crate) fn until(self, until: watch::Receiver<u64>) -> Self {
+        Self { until: Some(until), ..self }
+    }
+
+    /// The next chunk. None when this follower was too slow, or the text comes in elsewhere now: it
+    /// has to follow again.
     pub async fn next(&mut self) -> Option<LiveChunk> {
-        self.chunks.recv().await
+        let Some(until) = &mut self.until else { return self.chunks.recv().await };
+        tokio::select! {
+            chunk = self.chunks.recv() => chunk,
+            _ = until.changed() => None,
+        }
     }
 }
 
@@ -77,7 +95,7 @@ impl LiveHub {
     /// Starts to follow a session.
     #[must_use]
     pub fn follow(&self, session: SessionId) -> Following {
-        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let (sender, chunks) = mpsc::channel(FOLLOWER_CHUNKS_MAX);
         let mut sessions = self.lock();
         let live = sessions.entry(session).or_default();
         live.followers.retain(|follower| !follower.is_closed());
@@ -85,7 +103,7 @@ impl LiveHub {
         let mut open: Vec<_> =
             live.open.iter().map(|(message, tail)| tail.snapshot(*message)).collect();
         open.sort_by_key(|message| message.message);
-        Following { open, chunks }
+        Following { open, chunks, until: None }
     }
 
     /// Passes a chunk on. Repeated ones, and such as would leave a gap, fall away: the log has them.
@@ -185,7 +203,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use uuid::Uuid;
 
-    use super::{CHUNKS_WAITING_MAX, LiveHub};
+    use super::{FOLLOWER_CHUNKS_MAX, LiveHub};
 
     const SESSION: SessionId = SessionId(Uuid::from_u128(1));
     const MESSAGE: MessageId = MessageId(Uuid::from_u128(2));
@@ -241,12 +259,12 @@ mod tests {
         let hub = LiveHub::default();
         let mut slow = hub.follow(SESSION);
         let mut quick = hub.follow(SESSION);
-        for number in 0..=u32::try_from(CHUNKS_WAITING_MAX).unwrap() {
+        for number in 0..=u32::try_from(FOLLOWER_CHUNKS_MAX).unwrap() {
             hub.chunk(chunk(number, "x"));
             assert!(quick.next().now_or_never().flatten().is_some());
         }
         let n_got = std::iter::from_fn(|| slow.next().now_or_never().flatten()).count();
-        assert_eq!(n_got, CHUNKS_WAITING_MAX);
+        assert_eq!(n_got, FOLLOWER_CHUNKS_MAX);
         assert!(slow.next().now_or_never().unwrap().is_none());
     }
 }

@@ -11,6 +11,7 @@ use domain::{
 };
 use futures_util::future::BoxFuture;
 
+pub(crate) mod elsewhere;
 pub mod local;
 pub mod simulated;
 

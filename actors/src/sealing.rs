@@ -35,12 +35,13 @@ use crate::{
     signing::SigningKey,
 };
 
-mod cipher;
+pub(crate) mod cipher;
 mod master_key;
 
 const CONTENT: &str = "content";
 const VAULT: &str = "vault";
 const SIGNING: &str = "signing";
+const REPLICAS: &str = "replicas";
 const SALT_BYTES: usize = 16;
 
 /// Why something was not encrypted or decrypted.
@@ -207,6 +208,24 @@ impl Sealing {
     pub async fn find_signing_key(&self) -> Result<Option<SigningKey>, SealingError> {
         let Some(row) = self.shared.keys.find(SIGNING, None).await? else { return Ok(None) };
         Ok(Some(SigningKey::from_seed(&self.unwrap(&row)?)))
+    }
+
+    /// The key by which replicas know each other; the first call ever makes it.
+    pub(crate) async fn replica_key(&self) -> Result<[u8; 32], SealingError> {
+        let row = self.shared.keys.put_first(&self.new_key(REPLICAS, None)).await?;
+        self.unwrap(&row)
+    }
+
+    /// Fails where the database has keys and the data directory has no master key to open them: making
+    /// a new one would help nobody.
+    pub(crate) async fn check_master_key(
+        database: &Database,
+        data_dir: &Path,
+    ) -> Result<(), SealingError> {
+        if master_key::is_there(data_dir) || Keys::new(database).list().await?.is_empty() {
+            return Ok(());
+        }
+        Err(master_key::missing(data_dir))
     }
 
     async fn open_secret(

@@ -1,6 +1,6 @@
 //! What the control plane is told when it starts. Every limit is here; none is hidden.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use domain::{
     agent_protocol::WorkspaceLimits,
@@ -25,6 +25,8 @@ pub struct Settings {
     pub heads: HeadSettings,
     /// Where Claude Code's requests go.
     pub anthropic_base_url: String,
+    /// Where other replicas call this one; None takes no part. It matters only with PostgreSQL.
+    pub internal_listen: Option<SocketAddr>,
     /// What goes wrong on purpose; nothing but in tests.
     pub faults: Faults,
 }
@@ -66,6 +68,8 @@ impl NodeSettings {
 /// How the agent on this machine is started.
 #[derive(Clone, Debug)]
 pub struct LocalSettings {
+    /// This machine is used as a node. Of several replicas one uses its own.
+    pub is_used: bool,
     /// The agent's program; None where it could not be found.
     pub agent: Option<PathBuf>,
     /// The version that agents have to have; others are drained and replaced.

@@ -12,8 +12,10 @@ use domain::{
 use projections::{
     database::Database,
     error::DatabaseError,
+    replica_list::ReplicaList,
     tokens::{Token, TokenHash, Tokens},
 };
+use uuid::Uuid;
 
 use crate::{
     caller::Caller,
@@ -37,6 +39,8 @@ pub struct SignIn {
     tokens: Tokens,
     clock: SharedClock,
     owner: AccountId,
+    replicas: ReplicaList,
+    own: Uuid,
 }
 
 /// A token that was just made; nobody can read it again.
@@ -51,9 +55,11 @@ impl SignIn {
         database: &Database,
         clock: SharedClock,
         installation: InstallationId,
+        own: Uuid,
     ) -> Self {
         let owner = AccountId(derived(installation.0, "owner"));
-        Self { tokens: Tokens::new(database), clock, owner }
+        let replicas = ReplicaList::new(database);
+        Self { tokens: Tokens::new(database), clock, owner, replicas, own }
     }
 
     /// Registers the owner's account at the first start.
@@ -75,9 +81,12 @@ impl SignIn {
         self.owner
     }
 
-    /// Makes a new link token for the owner; earlier ones are no longer good.
+    /// Makes a new link token for the owner; earlier ones are no longer good, unless other servers run
+    /// on this database, whose links they may be.
     pub async fn new_link(&self) -> Result<String, DatabaseError> {
-        self.tokens.revoke_all(LINK, None).await?;
+        if self.replicas.others(self.own).await?.is_empty() {
+            self.tokens.revoke_all(LINK, None).await?;
+        }
         self.issue(LINK, LINK_PERIOD).await
     }
 

@@ -6,10 +6,10 @@
 //!
 //! Read next: [`crate::dispatcher`] for commands, [`crate::process_actor`] for what follows from them.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use domain::{
-    ids::{AccountId, ExecutionId, InstallationId, NodeId},
+    ids::{AccountId, ExecutionId, InstallationId, NodeId, SessionId},
     node::Node,
     process::{
         Process, close_workspace::CloseWorkspace, open_workspace::OpenWorkspace,
@@ -17,14 +17,19 @@ use domain::{
     },
 };
 use projections::{
+    damaged_streams::{DamagedStream, DamagedStreams},
     database::Database,
     error::DatabaseError,
     event_log::{self, EventLog, Position},
+    lease_row::LeaseRow,
     meta::Meta,
+    projection_status::{self, Overview},
     projector::RunningProjector,
     read_models,
+    replica_list::ReplicaList,
 };
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
     agent_link::{AgentLinks, NodeHealth, connection::Reception, listener, signing::Signing},
@@ -36,15 +41,17 @@ use crate::{
     faults::Faults,
     intent_runner::{Runner, Tools},
     lease::{self, Tenure},
-    live_hub::LiveHub,
+    live_hub::{Following, LiveHub},
     order::Orders,
     process_actor::ProcessReader,
     provider::{
         Provider,
+        elsewhere::ElsewhereProvider,
         local::{Control, LocalProvider},
         simulated::SimulatedProvider,
     },
     random,
+    replica::{self, Membership, guest::Homes, home::Home},
     report::{Desk, Reports},
     sealing::{Sealing, SealingError},
     settings::{NodeSettings, Settings},
@@ -67,6 +74,11 @@ pub enum StartError {
     Heads(#[from] HeadsError),
     #[error("the owner's account: {0}")]
     Dispatch(#[from] DispatchError),
+    #[error(
+        "this installation's machine is that of another data directory: start this server with \
+         --no-local-node"
+    )]
+    NodeElsewhere,
     #[error("{what}: {source}")]
     Machine {
         what: &'static str,
@@ -90,6 +102,12 @@ pub struct System {
     pub sign_in: SignIn,
     pub credentials: Credentials,
     pub ideas: Ideas,
+    clock: SharedClock,
+    /// Of the data directory.
+    replica: Uuid,
+    /// Where this server's machine is, if it is not its own.
+    homes: Option<Homes>,
+    is_acting: watch::Receiver<bool>,
     links: AgentLinks,
     projector: RunningProjector,
     actors: ActorThread,
@@ -100,6 +118,8 @@ pub struct System {
 }
 
 const SOCKET_FILE: &str = "control.sock";
+/// The fact that says which data directory's machine is the node.
+const HOME: &str = "local_node_home";
 
 impl System {
     /// Starts everything. Must be called on the runtime that is to run it.
@@ -110,6 +130,9 @@ impl System {
         let database = Database::open(&settings.database_url, &settings.data_dir).await?;
         let log = EventLog::open(&database, event_log::Options::default()).await?;
         let installation = InstallationId(Meta::new(&database).installation(random::uuid()).await?);
+        let replica = replica::id_of(&settings.data_dir).map_err(machine("the replica's id"))?;
+        let is_home = is_home(&settings.node, &database, replica).await?;
+        Sealing::check_master_key(&database, &settings.data_dir).await?;
         let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::clone(&clock))?;
         let signing = sealing.signing_key().await?;
         let heads_file = settings.heads.file.clone();
@@ -118,8 +141,9 @@ impl System {
         );
         signed_heads::check_high_water(&database, &heads_file, &signing).await?;
         let actors = ActorThread::start().map_err(machine("the actors' thread"))?;
-        let dispatcher = Dispatcher::new(&log, &actors, Arc::clone(&clock), Damaged::default());
-        let sign_in = SignIn::new(&database, Arc::clone(&clock), installation);
+        let damaged = Damaged::open(&database).await?;
+        let dispatcher = Dispatcher::new(&log, &actors, Arc::clone(&clock), damaged);
+        let sign_in = SignIn::new(&database, Arc::clone(&clock), installation, replica);
         sign_in.register_owner(&dispatcher, &settings.owner_name).await?;
         let credentials = Credentials::new(&sealing, &dispatcher);
         let is_held = watch::Sender::new(false);
@@ -147,6 +171,10 @@ impl System {
             sign_in,
             credentials,
             ideas,
+            clock: Arc::clone(&clock),
+            replica,
+            homes: (!is_home).then(Homes::new),
+            is_acting: is_held.subscribe(),
             links: AgentLinks::new(),
             projector,
             actors,
@@ -173,7 +201,8 @@ impl System {
         let socket = directory.join(SOCKET_FILE);
         let listener = listener::open(&socket).map_err(machine("the control socket"))?;
         let desk = Desk::new(&self.dispatcher, &self.sealing, &self.hub, &self.links);
-        let epoch = watch::Sender::new(1);
+        let lease = LeaseRow::new(&self.database).current().await?;
+        self.links.saw_epoch(lease.map_or(1, |lease| lease.epoch));
         let node = node_of(self.installation, settings.node.kind());
         let version = match &settings.node {
             NodeSettings::Local(local) => local.agent_version.clone(),
@@ -188,35 +217,107 @@ impl System {
             reports: Reports::start(desk, &self.listening),
             hub: self.hub.clone(),
             clock: Arc::clone(&clock),
-            epoch: epoch.subscribe(),
         });
         let tasks = self.listening.clone();
         self.listening.start("agent listener", listener::run(listener, reception, tasks));
-        let provider: Arc<dyn Provider> = match settings.node.clone() {
-            NodeSettings::Local(local) => {
+        let provider: Arc<dyn Provider> = match (settings.node.clone(), &self.homes) {
+            (_, Some(homes)) => Arc::new(ElsewhereProvider::new(homes.clone())),
+            (NodeSettings::Local(local), None) => {
                 let control = Control { socket, public_key, installation: self.installation, node };
                 Arc::new(LocalProvider::new(local, control, &self.listening))
             }
-            NodeSettings::Simulated(simulated) => {
+            (NodeSettings::Simulated(simulated), None) => {
                 Arc::new(SimulatedProvider::new(simulated, node, socket, &self.listening))
             }
         };
+        self.join_replicas(settings.internal_listen, Arc::clone(&provider)).await?;
         let acting = Acting::new(self, settings, provider, clock);
-        acting.resume_node(node).await;
+        if self.homes.is_none() {
+            acting.resume_node(node).await;
+        }
+        let links = self.links.clone();
         let stopped = self.acting.stopped();
         let act =
             lease::act_while_held(self.database.clone(), is_held, stopped, move |tenure, tasks| {
-                epoch.send_replace(tenure.order);
+                links.saw_epoch(tenure.order);
                 acting.act(tenure, tasks);
             });
         self.acting.start_to_its_end("lease", act);
         Ok(())
     }
 
+    /// Takes part among the replicas of a database that can have some.
+    async fn join_replicas(
+        &self,
+        listen: Option<SocketAddr>,
+        provider: Arc<dyn Provider>,
+    ) -> Result<(), StartError> {
+        let Some(listen) = listen.filter(|_| self.log.is_shared()) else { return Ok(()) };
+        let key = self.sealing.replica_key().await?;
+        let home = Home { key, links: self.links.clone(), hub: self.hub.clone(), provider };
+        let membership = Membership {
+            id: self.replica,
+            database: self.database.clone(),
+            links: self.links.clone(),
+            homes: self.homes.clone().unwrap_or_else(Homes::new),
+            home: self.homes.is_none().then(|| Arc::new(home)),
+            key,
+        };
+        let joined = membership.start(listen, &self.listening).await;
+        joined.map_err(|source| StartError::Machine { what: "the internal socket", source })
+    }
+
+    /// Whether processes and timers run in this server: it holds the lease.
+    #[must_use]
+    pub fn is_acting(&self) -> bool {
+        *self.is_acting.borrow()
+    }
+
+    /// The newest epoch of the lease that this server has heard of.
+    #[must_use]
+    pub fn lease_epoch(&self) -> u64 {
+        self.links.epoch()
+    }
+
+    /// Follows the streamed text of a session, wherever it comes in.
+    pub async fn follow(&self, session: SessionId) -> Following {
+        let Some(homes) = &self.homes else { return self.hub.follow(session) };
+        // Before the question: what changes after it ends the following.
+        let changes = homes.changes();
+        match homes.follow(session).await {
+            Some(following) => following,
+            None => self.hub.follow(session).until(changes),
+        }
+    }
+
     /// A receiver that sees up to where the read models show the log.
     #[must_use]
     pub fn projected(&self) -> watch::Receiver<Position> {
         self.projector.projected()
+    }
+
+    /// How each read model is, against the head of the log.
+    pub async fn projections(&self) -> Result<Overview, DatabaseError> {
+        let now = self.clock.now();
+        projection_status::overview(&self.database, &self.log, self.projector.names(), now).await
+    }
+
+    /// Asks something of a read model; false when there is none of this name.
+    pub async fn ask_projection(
+        &self,
+        name: &str,
+        request: projection_status::Request,
+    ) -> Result<bool, DatabaseError> {
+        if !self.projector.names().contains(&name) {
+            return Ok(false);
+        }
+        projection_status::Requests::new(&self.database).ask(name, request).await?;
+        Ok(true)
+    }
+
+    /// Streams that cannot be folded, as far as anybody met them.
+    pub async fn damaged_streams(&self) -> Result<Vec<DamagedStream>, DatabaseError> {
+        DamagedStreams::new(&self.database).list().await
     }
 
     /// What is known of a node's agent at this moment; None while it is not connected.
@@ -234,11 +335,37 @@ impl System {
     pub async fn stop(self) {
         self.acting.stop().await;
         self.listening.stop().await;
+        if self.log.is_shared() {
+            // Worth a try only: the others notice anyway.
+            let _ = ReplicaList::new(&self.database).leave(self.replica).await;
+        }
         self.projector.close().await;
         self.log.close().await;
         self.actors.stop().await;
         self.database.close().await;
     }
+}
+
+/// Whether the node of this installation is the machine of this data directory. The first server that
+/// uses its own settles it.
+async fn is_home(
+    node: &NodeSettings,
+    database: &Database,
+    replica: Uuid,
+) -> Result<bool, StartError> {
+    let NodeSettings::Local(local) = node else { return Ok(true) };
+    if !database.log().is_postgres() {
+        return Ok(true);
+    }
+    let (meta, own) = (Meta::new(database), replica.to_string());
+    if local.is_used {
+        meta.set_if_absent(HOME, &own).await?;
+    }
+    let is_home = meta.get(HOME).await?.is_some_and(|home| home == own);
+    if local.is_used && !is_home {
+        return Err(StartError::NodeElsewhere);
+    }
+    Ok(is_home)
 }
 
 /// What processes are made from at the beginning of each tenure.

@@ -78,6 +78,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_clock_that_is_set_back_fires_nothing_early_and_nothing_twice() {
+        let mut seen = DateTime::UNIX_EPOCH + TimeDelta::hours(2);
+        let timer = Timer { now: tokio::sync::watch::channel(seen).0 };
+        let at = seen + TimeDelta::minutes(30);
+        let until = timer.until(at);
+        tokio::pin!(until);
+        let tick = |seen: &mut _, now| {
+            timer.now.send_replace(after_tick(seen, now).expect("it is no jump forward"));
+        };
+        let back = seen - TimeDelta::hours(1);
+        tick(&mut seen, back);
+        assert!(futures_util::poll!(&mut until).is_pending(), "not because the clock was set");
+        for minutes in [30, 60, 89] {
+            tick(&mut seen, back + TimeDelta::minutes(minutes));
+            assert!(futures_util::poll!(&mut until).is_pending(), "its time has not come");
+        }
+        tick(&mut seen, at);
+        assert!(futures_util::poll!(&mut until).is_ready());
+    }
+
+    #[tokio::test]
     async fn a_deadline_fires_when_its_time_has_come() {
         let simulated = SimulatedClock::new(DateTime::UNIX_EPOCH);
         let clock: SharedClock = Arc::new(simulated.clone());

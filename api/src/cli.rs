@@ -13,6 +13,7 @@ mod listings;
 mod log_rebuild;
 mod log_tail;
 mod offline;
+mod projections;
 mod replay;
 mod run;
 mod search;
@@ -60,6 +61,8 @@ enum Command {
     Workspaces(listings::ListingArguments),
     /// Tell everything that an execution, or all executions of an idea, did; no model is asked.
     Replay(replay::ReplayArguments),
+    /// List the read models: how far behind the log each is, and which are parked.
+    Projections(projections::ProjectionArguments),
     /// Read the event log.
     Log {
         #[command(subcommand)]
@@ -108,6 +111,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Nodes(arguments) => listings::nodes(&settings, arguments).await?,
         Command::Workspaces(arguments) => listings::workspaces(&settings, arguments).await?,
         Command::Replay(arguments) => return replay::replay(&settings, arguments).await,
+        Command::Projections(arguments) => projections::run(&settings, arguments).await?,
         Command::Log { command: LogCommand::Tail(arguments) } => {
             log_tail::tail(&settings, arguments).await?;
         }

@@ -7,4 +7,5 @@ pub mod execution;
 pub mod idea;
 pub mod node;
 pub mod project;
+pub mod projection;
 pub mod session;

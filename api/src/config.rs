@@ -86,6 +86,11 @@ pub struct Flags {
     #[arg(long, env = "SAM_HEADS_FILE", global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     heads_file: Option<PathBuf>,
+    /// Address and port where other replicas on the same PostgreSQL call this one; they have to reach it
+    /// under this very address; port 0 takes a free one [default: 127.0.0.1:0] [since 0.2]
+    #[arg(long, env = "SAM_INTERNAL_LISTEN", global = true, value_name = "ADDRESS:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    internal_listen: Option<String>,
     /// The program that runs on nodes [default: sam-agent beside sam] [since 0.1]
     #[arg(long, env = "SAM_AGENT_PROGRAM", global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +118,7 @@ pub struct Settings {
     pub node_warm_timeout_ms: u64,
     pub node_slots: u8,
     pub no_local_node: bool,
+    pub internal_listen: String,
     pub head_period_ms: u64,
     pub head_events_max: u64,
     pub heads_file: Option<PathBuf>,
@@ -133,6 +139,7 @@ impl Settings {
             node_warm_timeout_ms: 30 * 60 * 1000,
             node_slots: 3,
             no_local_node: false,
+            internal_listen: "127.0.0.1:0".to_owned(),
             head_period_ms: 10_000,
             head_events_max: 1000,
             heads_file: None,
@@ -203,6 +210,20 @@ impl Settings {
     pub fn heads_file(&self) -> PathBuf {
         let default = || signed_heads::default_file(&self.data_dir);
         self.heads_file.clone().unwrap_or_else(default)
+    }
+
+    /// The address where other replicas call.
+    pub fn internal_address(&self) -> anyhow::Result<SocketAddr> {
+        let address: SocketAddr = self.internal_listen.parse().with_context(|| {
+            format!("{} is no address to listen on: write it as 127.0.0.1:0", self.internal_listen)
+        })?;
+        if address.ip().is_unspecified() {
+            bail!(
+                "{address} is no address that other replicas can call: name the one they reach with \
+                 --internal-listen"
+            );
+        }
+        Ok(address)
     }
 
     /// Addresses as a browser sees them, for a server that listens on `port`.
@@ -285,6 +306,22 @@ mod tests {
         assert!(settings("127.0.0.1:0", false).listen_address().is_ok());
         assert!(settings("[::1]:0", false).listen_address().is_ok());
         assert!(settings("[::]:0", false).listen_address().is_err());
+    }
+
+    #[test]
+    fn the_internal_address_is_one_that_others_can_call() {
+        let internal = |listen: &str| {
+            let settings = Settings {
+                internal_listen: listen.to_owned(),
+                ..Settings::defaults(PathBuf::from("/nowhere"))
+            };
+            settings.internal_address()
+        };
+        assert!(internal("127.0.0.1:0").is_ok());
+        assert!(internal("10.1.2.3:7000").is_ok());
+        let refusal = internal("0.0.0.0:7000").unwrap_err().to_string();
+        assert!(refusal.contains("--internal-listen") && !refusal.contains('\n'), "{refusal}");
+        assert!(internal("somewhere").is_err());
     }
 
     #[test]

@@ -13,10 +13,15 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use projections::node_directory;
+use projections::{
+    event_log::{APPEND_SECONDS, AppendLatencies},
+    node_directory,
+    projection_status::State,
+};
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
+    proto::{self, MetricFamily},
 };
 
 use crate::{VERSION, problem::Problem, server::Server};
@@ -30,7 +35,11 @@ pub struct Metrics {
     write_seconds: Histogram,
     log_position: IntGauge,
     projected_position: IntGauge,
-    projection_lag: IntGauge,
+    projection_lag: IntGaugeVec,
+    projection_lag_ms: IntGaugeVec,
+    parked_projections: IntGauge,
+    is_acting: IntGauge,
+    lease_epoch: IntGauge,
     live_sockets: IntGauge,
     agent_links: IntGauge,
     damaged_streams: IntGauge,
@@ -74,10 +83,32 @@ impl Metrics {
                 "sam_projected_position",
                 "Position up to which the read models show the log.",
             ),
-            projection_lag: gauge(
+            projection_lag: gauges(
                 &registry,
                 "sam_projection_lag_events",
-                "Events that the read models do not show yet.",
+                "Events that a projection does not show yet.",
+                "projection",
+            ),
+            projection_lag_ms: gauges(
+                &registry,
+                "sam_projection_lag_ms",
+                "Age of the oldest event that a projection does not show yet, in milliseconds.",
+                "projection",
+            ),
+            parked_projections: gauge(
+                &registry,
+                "sam_parked_projections",
+                "Projections that wait before an event which they could not take.",
+            ),
+            is_acting: gauge(
+                &registry,
+                "sam_lease_held",
+                "1 where processes, timers and projections run, 0 in the other replicas.",
+            ),
+            lease_epoch: gauge(
+                &registry,
+                "sam_lease_epoch",
+                "How often the lease was taken, as far as this server has heard.",
             ),
             live_sockets: gauge(&registry, "sam_live_sockets", "Open live feeds."),
             agent_links: gauge(&registry, "sam_agent_links", "Connected agents of nodes."),
@@ -99,16 +130,50 @@ pub(crate) async fn metrics(server: Data<Server>) -> Result<HttpResponse, Proble
     let shown = server.projected_position();
     set(&figures.log_position, head);
     set(&figures.projected_position, shown);
-    set(&figures.projection_lag, head.saturating_sub(shown));
+    set(&figures.is_acting, u8::from(server.system().is_acting()));
+    set(&figures.lease_epoch, server.system().lease_epoch());
     set(&figures.live_sockets, server.feed().n_subscribers());
-    set(&figures.damaged_streams, server.system().dispatcher.damaged().len());
+    set(&figures.damaged_streams, server.system().damaged_streams().await?.len());
+    let projections = server.system().projections().await?.projections;
+    for projection in &projections {
+        let name = [projection.name.as_str()];
+        set(&figures.projection_lag.with_label_values(&name), projection.lag_events);
+        let lag_ms = projection.lag.map_or(0, |lag| lag.num_milliseconds());
+        set(&figures.projection_lag_ms.with_label_values(&name), lag_ms);
+    }
+    let n_parked = projections.iter().filter(|one| one.state == State::Parked).count();
+    set(&figures.parked_projections, n_parked);
     let nodes = node_directory::list(server.database(), server.owner()).await?;
     let n_links = nodes.iter().filter(|node| server.link(node.id).is_connected).count();
     set(&figures.agent_links, n_links);
     let mut text = Vec::new();
     let encoder = TextEncoder::new();
-    encoder.encode(&figures.registry.gather(), &mut text).map_err(Problem::internal)?;
+    let mut families = figures.registry.gather();
+    families.push(append_seconds(&server.log().append_latencies()));
+    encoder.encode(&families, &mut text).map_err(Problem::internal)?;
     Ok(HttpResponse::Ok().content_type(encoder.format_type().to_owned()).body(text))
+}
+
+/// What the log counts by itself, as a histogram for Prometheus.
+fn append_seconds(latencies: &AppendLatencies) -> MetricFamily {
+    let buckets = APPEND_SECONDS.iter().zip(latencies.cumulative).map(|(bound, count)| {
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    let mut histogram = proto::Histogram::default();
+    histogram.set_sample_count(latencies.count);
+    histogram.set_sample_sum(latencies.sum.as_secs_f64());
+    histogram.set_bucket(buckets.collect());
+    let mut metric = proto::Metric::default();
+    metric.set_histogram(histogram);
+    let mut family = MetricFamily::default();
+    family.set_name("sam_log_append_seconds".to_owned());
+    family.set_help("Time until an append was on disk, from whomever it came.".to_owned());
+    family.set_field_type(proto::MetricType::HISTOGRAM);
+    family.set_metric(vec![metric]);
+    family
 }
 
 /// Counts every answer, and what became of commands.

@@ -45,6 +45,7 @@ use crate::{commands, health, live::frames, problem, problem::Problem, queries, 
         queries::chat_search::SearchPage,
         queries::nodes::Node,
         queries::workspaces::Workspace,
+        queries::projections::Projections,
     ))
 )]
 struct Document;

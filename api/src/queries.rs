@@ -14,6 +14,7 @@ pub mod ideas;
 pub mod items;
 pub mod log;
 pub mod nodes;
+pub mod projections;
 pub mod projects;
 pub mod replay;
 pub mod sessions;

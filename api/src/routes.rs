@@ -20,7 +20,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
     caller,
-    commands::{account, credential, execution, idea, node, project, session},
+    commands::{account, credential, execution, idea, node, project, projection, session},
     health,
     host::{self, Part},
     live, metrics, openapi,
@@ -135,6 +135,9 @@ fn shared_api(config: &mut ServiceConfig<'_>) {
         .service(node::stop)
         .service(queries::workspaces::workspaces)
         .service(queries::workspaces::workspace)
+        .service(queries::projections::overview)
+        .service(projection::retry)
+        .service(projection::rebuild)
         .service(live::live);
 }
 

@@ -204,7 +204,12 @@ impl Server {
     /// Waits until the read models show everything that is recorded now, so that a write finds what
     /// its caller has just made.
     pub async fn settled(&self) {
-        let head = *self.system.log.watch().borrow();
+        let log = &self.system.log;
+        let mut head = *log.watch().borrow();
+        if log.is_shared() {
+            // What another replica has recorded may not have been heard of yet.
+            head = log.head().await.unwrap_or(head);
+        }
         self.projected_up_to(head).await;
     }
 

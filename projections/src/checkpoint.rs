@@ -3,6 +3,8 @@
 //! A projection's checkpoint moves in the transaction of its rows. Other readers, such as processes,
 //! keep theirs here too; they may see an event again after a crash, and skip it by its position.
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     database::Database,
     error::DatabaseError,
@@ -20,6 +22,15 @@ pub struct Checkpoint {
     pub position: Position,
     /// Set when an event could not be dealt with: the reader waits before it.
     pub parked: Option<Parked>,
+    /// Since when it waits, by the database's clock.
+    pub parked_since: Option<DateTime<Utc>>,
+}
+
+impl Checkpoint {
+    /// Of a reader that has not begun.
+    pub(crate) fn start(name: &str) -> Self {
+        Self { name: name.to_owned(), version: 0, position: 0, parked: None, parked_since: None }
+    }
 }
 
 /// Why a reader stands still.
@@ -36,11 +47,11 @@ pub struct Checkpoints {
     pool: SqlPool,
 }
 
-pub(crate) const COLUMNS: &str = "name, version, position, parked_at, parked_error";
+pub(crate) const COLUMNS: &str = "name, version, position, parked_at, parked_error, parked_since";
 
 const SAVE: &str = "INSERT INTO checkpoints (name, version, position) VALUES ($1, $2, $3)
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, position = excluded.position,
-        parked_at = NULL, parked_error = NULL";
+        parked_at = NULL, parked_error = NULL, parked_since = NULL";
 
 impl Checkpoints {
     #[must_use]
@@ -81,7 +92,8 @@ impl Checkpoints {
 
     /// Lets a parked reader try again at its next start.
     pub async fn unpark(&self, name: &str) -> Result<bool, DatabaseError> {
-        let unpark = "UPDATE checkpoints SET parked_at = NULL, parked_error = NULL
+        let unpark =
+            "UPDATE checkpoints SET parked_at = NULL, parked_error = NULL, parked_since = NULL
             WHERE name = $1 AND parked_at IS NOT NULL";
         Ok(self.pool.execute(unpark, (name,)).await? > 0)
     }
@@ -94,5 +106,6 @@ pub(crate) fn checkpoint(row: &SqlRow) -> Result<Checkpoint, DatabaseError> {
         version: u32::try_from(row.int("version")?).unwrap_or_default(),
         position: row.count("position")?,
         parked: parked.map(|(position, error)| Parked { position, error }),
+        parked_since: row.time_option("parked_since")?,
     })
 }

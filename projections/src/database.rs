@@ -117,14 +117,14 @@ impl Database {
     async fn open_sqlite(directory: PathBuf) -> Result<Self, DatabaseError> {
         std::fs::create_dir_all(&directory).map_err(sqlx::Error::from)?;
         let log = open_sqlite_file(&directory.join(LOG_FILE), SqliteSynchronous::Full).await?;
-        migrate(&log, &SQLITE_LOG, &POSTGRES_LOG).await?;
+        migrate_log(&log).await?;
         let views = open_sqlite_views(&directory.join(VIEWS_FILE)).await?;
         Ok(Self { log, views, place: Place::Sqlite { directory } })
     }
 
     async fn open_postgres(options: PgConnectOptions) -> Result<Self, DatabaseError> {
         let log = open_schema(&options, LOG_SCHEMA).await?;
-        migrate(&log, &SQLITE_LOG, &POSTGRES_LOG).await?;
+        migrate_log(&log).await?;
         let views = open_postgres_views(&options, VIEWS_SCHEMA).await?;
         Ok(Self { log, views, place: Place::Postgres { options: Box::new(options) } })
     }
@@ -228,6 +228,19 @@ fn is_disposable(error: &MigrateError) -> bool {
             | MigrateError::VersionTooOld(..)
             | MigrateError::Dirty(_)
     )
+}
+
+/// Brings the log's tables up to date, which nobody can make again: a newer log is left alone.
+async fn migrate_log(log: &SqlPool) -> Result<(), DatabaseError> {
+    migrate(log, &SQLITE_LOG, &POSTGRES_LOG).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
+            let reason = format!(
+                "the log is from a newer SAM (its tables are of version {version}): start that one"
+            );
+            DatabaseError::failed(reason)
+        }
+        other => other.into(),
+    })
 }
 
 async fn migrate(

@@ -12,7 +12,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -20,6 +23,7 @@ use crate::{
     error::DatabaseError,
     event_log::{
         appender::{Appender, Submitted},
+        latency::Latencies,
         store::Store,
         wake::Wake,
     },
@@ -32,6 +36,7 @@ mod appender;
 mod batch;
 mod fair_queue;
 mod hash;
+mod latency;
 mod metadata;
 mod postgres;
 mod reader;
@@ -44,6 +49,7 @@ pub use append::{
     StreamId,
 };
 pub use hash::{ChainLink, FIRST_HASH, Hash, chain};
+pub use latency::{APPEND_SECONDS, AppendLatencies};
 pub use metadata::{Cause, Metadata};
 pub use reader::{RecordedEvent, StoredContent};
 
@@ -84,6 +90,7 @@ struct Shared {
     wake: Wake,
     tasks: Tasks,
     failure: watch::Receiver<Option<String>>,
+    latencies: Latencies,
 }
 
 impl EventLog {
@@ -102,13 +109,23 @@ impl EventLog {
         tasks.start("wake", task::until(tasks.stopped(), listen));
         let poll = wake::poll(pool.clone(), wake.clone(), options.poll_interval);
         tasks.start("poll", task::until(tasks.stopped(), poll));
-        Ok(Self { shared: Arc::new(Shared { pool, submit, wake, tasks, failure }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                pool,
+                submit,
+                wake,
+                tasks,
+                failure,
+                latencies: Latencies::default(),
+            }),
+        })
     }
 
     /// Appends events and content in one transaction, and answers once they are on disk.
     ///
     /// The call may be dropped at any time: what was handed over is still appended.
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let began = Instant::now();
         let prepared = batch::Prepared::new(append)?;
         let (reply, answer) = oneshot::channel();
         let submitted = Submitted { prepared, reply };
@@ -116,9 +133,19 @@ impl EventLog {
             return Err(AppendError::Failed { reason: "the log is closed".into() });
         }
         // The appender answers everything it took; it drops a reply only when it dies itself.
-        answer.await.unwrap_or_else(|_| {
+        let answer = answer.await.unwrap_or_else(|_| {
             Err(AppendError::Failed { reason: "the appender died; the outcome is unknown".into() })
-        })
+        });
+        if answer.is_ok() {
+            self.shared.latencies.observe(began.elapsed());
+        }
+        answer
+    }
+
+    /// How long the appends of this process took.
+    #[must_use]
+    pub fn append_latencies(&self) -> AppendLatencies {
+        self.shared.latencies.read()
     }
 
     /// Reads events of one stream with a sequence above `after`, in order.
@@ -165,6 +192,12 @@ impl EventLog {
     /// Reads content rows; the ones that do not exist (any more) are missing in the answer.
     pub async fn contents(&self, ids: &[Uuid]) -> Result<Vec<StoredContent>, DatabaseError> {
         reader::contents(&self.shared.pool, ids).await
+    }
+
+    /// Whether other processes may append to this log: only PostgreSQL is shared.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared.pool.is_postgres()
     }
 
     /// A receiver that sees the head move. A hint that comes at once for own appends, through NOTIFY

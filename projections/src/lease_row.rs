@@ -31,9 +31,6 @@ pub struct LeaseRow {
     pool: SqlPool,
 }
 
-const POSTGRES_NOW: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
-const SQLITE_NOW: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
-
 impl LeaseRow {
     #[must_use]
     pub fn new(database: &Database) -> Self {
@@ -48,7 +45,7 @@ impl LeaseRow {
         holder: Uuid,
         period: Duration,
     ) -> Result<Option<Lease>, DatabaseError> {
-        let now = self.now();
+        let now = self.pool.now();
         let mut transaction = self.pool.begin().await?;
         transaction.execute("UPDATE log_head SET position = position WHERE id = 1", ()).await?;
         let acquire = format!(
@@ -75,7 +72,7 @@ impl LeaseRow {
         epoch: u64,
         period: Duration,
     ) -> Result<Option<Lease>, DatabaseError> {
-        let now = self.now();
+        let now = self.pool.now();
         let renew = format!(
             "UPDATE lease SET held_until = {now} + $3
              WHERE name = 'main' AND holder = $1 AND epoch = $2 AND held_until > {now}
@@ -94,15 +91,11 @@ impl LeaseRow {
 
     /// Looks at the lease, whoever holds it.
     pub async fn current(&self) -> Result<Option<Lease>, DatabaseError> {
-        let now = self.now();
+        let now = self.pool.now();
         let current = format!(
             "SELECT holder, epoch, held_until - {now} AS remaining FROM lease WHERE name = 'main'"
         );
         self.pool.fetch_optional(&current, ()).await?.as_ref().map(lease).transpose()
-    }
-
-    fn now(&self) -> &'static str {
-        if self.pool.is_postgres() { POSTGRES_NOW } else { SQLITE_NOW }
     }
 }
 

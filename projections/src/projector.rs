@@ -12,9 +12,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use crate::{
+    checkpoint::Checkpoints,
     database::Database,
     error::DatabaseError,
     event_log::{EventLog, Position, RecordedEvent},
@@ -26,6 +30,7 @@ use crate::{
     task::Tasks,
 };
 
+mod asked;
 mod check;
 mod grouping;
 mod rebuild;
@@ -40,6 +45,8 @@ pub type Decode<E> = fn(&RecordedEvent) -> Result<Option<E>, String>;
 const BATCH_EVENTS_MAX: usize = 512;
 const RETRY_PERIOD: Duration = Duration::from_millis(500);
 const FOLLOW_PERIOD: Duration = Duration::from_millis(250);
+/// While another process is known to be projecting what is new.
+const CATCH_UP_PERIOD: Duration = Duration::from_millis(20);
 const REBUILDS_WAITING_MAX: usize = 16;
 
 /// Projections on their way to being kept up to date.
@@ -88,10 +95,10 @@ impl<E: Send + Sync + 'static> Projector<E> {
     pub fn start(self) -> RunningProjector {
         let (projected, receiver) = watch::channel(0);
         let (rebuild, requests) = mpsc::channel(REBUILDS_WAITING_MAX);
-        let tasks = Tasks::default();
+        let (tasks, names) = (Tasks::default(), self.names());
         let worker = Worker::new(self, projected, requests);
         tasks.start("projector", crate::task::until(tasks.stopped(), worker.run()));
-        RunningProjector { projected: receiver, rebuild, tasks }
+        RunningProjector { names, projected: receiver, rebuild, tasks }
     }
 }
 
@@ -113,6 +120,7 @@ pub async fn in_memory<E: Send + Sync + 'static>(
 /// A handle on the running projector. Dropping it ends the task.
 #[derive(Debug)]
 pub struct RunningProjector {
+    names: Vec<&'static str>,
     projected: watch::Receiver<Position>,
     rebuild: mpsc::Sender<RebuildRequest>,
     tasks: Tasks,
@@ -122,6 +130,12 @@ type RebuildReply = oneshot::Sender<Result<Position, DatabaseError>>;
 type RebuildRequest = (String, RebuildReply);
 
 impl RunningProjector {
+    /// The names of the projections.
+    #[must_use]
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
+    }
+
     /// A receiver that sees up to where all projections (but parked ones) show the log, so that a
     /// client can wait for its own write.
     #[must_use]
@@ -151,6 +165,8 @@ struct Worker<E> {
     live: Option<Side<E>>,
     /// The rebuild on its way, and who waits for it.
     rebuild: Option<(Rebuild<E>, Option<RebuildReply>)>,
+    /// When the table of requests was read last.
+    asked_at: Option<Instant>,
 }
 
 impl<E: Send + Sync + 'static> Worker<E> {
@@ -159,7 +175,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
         projected: watch::Sender<Position>,
         requests: mpsc::Receiver<RebuildRequest>,
     ) -> Self {
-        Self { projector, projected, requests, live: None, rebuild: None }
+        Self { projector, projected, requests, live: None, rebuild: None, asked_at: None }
     }
 
     fn position(&self) -> Position {
@@ -171,7 +187,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
         loop {
             if !self.is_permitted() {
                 self.live = None;
-                self.follow().await;
+                self.follow(&mut head).await;
                 continue;
             }
             match self.turn(&mut head).await {
@@ -189,17 +205,39 @@ impl<E: Send + Sync + 'static> Worker<E> {
         self.projector.permit.as_ref().is_none_or(|permit| *permit.borrow())
     }
 
-    /// Shows what the process with the lease has written.
-    async fn follow(&mut self) {
-        match Side::open(self.projector.database.views().clone(), &self.projector.projections).await
-        {
-            Ok(side) => self.publish(&side),
-            Err(error) => tracing::debug!(%error, "the checkpoints could not be read"),
+    /// Shows what the process with the lease has written. Looks often while that is behind.
+    async fn follow(&mut self, head: &mut watch::Receiver<Position>) {
+        let newest = *head.borrow_and_update();
+        let shown = match self.followed_position().await {
+            Ok(shown) => shown,
+            Err(error) => {
+                tracing::debug!(%error, "the checkpoints could not be read");
+                None
+            }
+        };
+        if let Some(shown) = shown {
+            self.publish_position(shown);
         }
+        let is_behind = shown.is_some_and(|shown| shown < newest);
+        let period = if is_behind { CATCH_UP_PERIOD } else { FOLLOW_PERIOD };
         let Some(permit) = &mut self.projector.permit else { return };
-        let permitted = permit.wait_for(|is_permitted| *is_permitted);
-        // Either way the loop looks again.
-        let _ = tokio::time::timeout(FOLLOW_PERIOD, permitted).await;
+        tokio::select! {
+            // Either way the loop looks again.
+            _ = permit.wait_for(|is_permitted| *is_permitted) => {}
+            _ = head.changed(), if !is_behind => {}
+            () = tokio::time::sleep(period) => {}
+        }
+    }
+
+    /// Up to where the projections that are not parked show the log, by their checkpoints.
+    async fn followed_position(&self) -> Result<Option<Position>, DatabaseError> {
+        let names = self.projector.names();
+        let checkpoints = Checkpoints::new(&self.projector.database).list().await?;
+        let of_ours = checkpoints.iter().filter(|found| names.contains(&found.name.as_str()));
+        let n_known = of_ours.clone().count();
+        let running = of_ours.filter(|found| found.parked.is_none()).map(|found| found.position);
+        // One that has not begun shows nothing.
+        Ok(if n_known < names.len() { Some(0) } else { running.min() })
     }
 
     /// Does one batch of what there is to do, or waits until there is something.
@@ -212,6 +250,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
         {
             self.start_rebuild(request).await;
         }
+        self.look_what_is_asked().await?;
         let n_events = self.step().await?;
         if self.rebuild.is_some() {
             return self.step_rebuild().await;
@@ -226,8 +265,8 @@ impl<E: Send + Sync + 'static> Worker<E> {
                 None
             }
             Some(request) = self.requests.recv() => Some(request),
-            // Whether we may still go on is looked at in between.
-            () = tokio::time::sleep(RETRY_PERIOD), if self.projector.permit.is_some() => None,
+            // Whether we may still go on, and what is asked, is looked at in between.
+            () = tokio::time::sleep(RETRY_PERIOD) => None,
         };
         if let Some(request) = request {
             self.start_rebuild(request).await;
@@ -328,6 +367,9 @@ impl<E: Send + Sync + 'static> Worker<E> {
             };
             if let Err(error) = stepped {
                 rebuild.give_up(&self.projector.database).await?;
+                if !error.is_temporary() {
+                    self.rebuild_has_ended(name).await?;
+                }
                 answer(reply, Err(error));
                 return Ok(());
             }
@@ -342,12 +384,20 @@ impl<E: Send + Sync + 'static> Worker<E> {
         if let Some(live) = &self.live {
             self.publish(live);
         }
+        if swapped.as_ref().err().is_none_or(|error| !error.is_temporary()) {
+            self.rebuild_has_ended(name).await?;
+        }
         answer(reply, swapped);
         Ok(())
     }
 
     fn publish(&self, side: &Side<E>) {
-        let Some(position) = side.position() else { return };
+        if let Some(position) = side.position() {
+            self.publish_position(position);
+        }
+    }
+
+    fn publish_position(&self, position: Position) {
         self.projected.send_if_modified(|projected| {
             let is_news = *projected < position;
             *projected = (*projected).max(position);

@@ -114,6 +114,14 @@ impl SqlPool {
         matches!(self, Self::Postgres(_))
     }
 
+    /// This database's own time in microseconds, as an expression.
+    pub(crate) fn now(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            Self::Postgres(_) => "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT",
+        }
+    }
+
     /// Closes all connections and waits until they are.
     pub async fn close(&self) {
         match self {

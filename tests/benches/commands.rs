@@ -121,6 +121,7 @@ async fn start(folder: &Folder, name: &str, url: &str) -> Result<System> {
         periods: Periods::default(),
         heads: HeadSettings::default(),
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
+        internal_listen: None,
         faults: Faults::default(),
     };
     Ok(System::start(settings).await?)

@@ -9,7 +9,7 @@ use projections::{
     meta::Meta,
 };
 
-use crate::support::{Place, Writer, assert_whole, event, id, on_both};
+use crate::support::{Place, Writer, assert_whole, event, id, now, on_both};
 
 on_both! {
     appended_events_are_read_back_as_written
@@ -33,6 +33,8 @@ on_both! {
     what_was_appended_is_there_after_reopening
     a_closed_log_appends_what_was_queued_and_refuses_the_rest
     a_caller_that_goes_away_does_not_cut_its_append
+    a_clock_that_is_set_back_changes_no_order
+    a_log_from_a_newer_program_is_left_alone
     an_append_under_an_old_lease_is_fenced
     a_raised_installation_epoch_fences_the_running_log
     two_processes_share_one_order
@@ -340,6 +342,39 @@ async fn a_caller_that_goes_away_does_not_cut_its_append(place: Place) {
     let mut head = log.watch();
     head.wait_for(|head| *head == 2).await.unwrap();
     assert!(log.find_command(&writer.stream, id(100)).await.unwrap().is_some());
+}
+
+/// Order is positions; times are only told.
+async fn a_clock_that_is_set_back_changes_no_order(place: Place) {
+    let (_database, log) = place.open().await;
+    let mut writer = Writer::new(1);
+    writer.append(&log, 1).await.unwrap();
+    let mut append = writer.command(id(100), 2);
+    append.metadata.at -= chrono::TimeDelta::hours(1);
+    let appended = log.append(append).await.unwrap();
+    (writer.sequence, writer.hash) = (appended.sequence, appended.hash);
+    writer.append(&log, 1).await.unwrap();
+    let events = log.read_all(0, 10).await.unwrap();
+    let hours: Vec<_> =
+        events.iter().map(|event| (now() - event.metadata.at).num_hours()).collect();
+    assert_eq!(hours, [0, 1, 1, 0], "as they were recorded, with the times that were told");
+    assert_eq!(assert_whole(&log).await, 4);
+}
+
+async fn a_log_from_a_newer_program_is_left_alone(place: Place) {
+    let (database, log) = place.open().await;
+    Writer::new(1).append(&log, 1).await.unwrap();
+    let is_true = if place.is_postgres() { "true" } else { "1" };
+    let newer = format!(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'newer', {is_true}, $1, 0)"
+    );
+    database.log().execute(&newer, (vec![0_u8],)).await.unwrap();
+    log.close().await;
+    database.close().await;
+    let refused = Database::open(&place.url, place.directory.path()).await.unwrap_err().to_string();
+    assert!(refused.contains("newer SAM") && refused.contains("9999"), "{refused}");
+    assert!(!refused.contains('\n'), "one sentence: {refused}");
 }
 
 async fn an_append_under_an_old_lease_is_fenced(place: Place) {

@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
 };
 
-use crate::support::{Directory, Place, Writer, assert_whole, id};
+use crate::support::{Directory, Place, Writer, assert_each_once, assert_whole, id, rounds};
 
 /// Appends in a runtime that is torn down in the middle of it, and returns what was acknowledged.
 fn append_until_torn_down(place: &Place, n_acknowledged_min: usize) -> Vec<(u128, Appended)> {
@@ -109,8 +109,8 @@ fn what_was_acknowledged_survives_the_process_on_postgres() {
 /// The server crashes under load, and every command is in the log once in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crashing_server_loses_and_repeats_nothing() {
-    const CRASHES: usize = 3;
     const WRITERS: u128 = 8;
+    let n_crashes = rounds(3, 20);
     let directory = Directory::new();
     let cluster = Cluster::start(&directory.path().join("cluster"), "").unwrap();
     let url = cluster.database().unwrap();
@@ -123,18 +123,20 @@ async fn a_crashing_server_loses_and_repeats_nothing() {
         let (log, n_crashed, n_answered) = (&log, &n_crashed, &n_answered);
         async move {
             let mut writer = Writer::new(n);
-            let mut n_after = 0;
+            let (mut n_after, mut acknowledged) = (0, Vec::new());
             while n_after < 5 {
+                let command = writer.next_command();
                 let appended = writer.append(log, 1).await.unwrap();
                 assert!(!appended.is_repeat, "the own append is no repeat");
+                acknowledged.push(command);
                 n_answered.fetch_add(1, Ordering::SeqCst);
-                n_after += usize::from(n_crashed.load(Ordering::SeqCst) == CRASHES);
+                n_after += usize::from(n_crashed.load(Ordering::SeqCst) == n_crashes);
             }
-            writer.sequence
+            acknowledged
         }
     });
     let crashing = async {
-        for _ in 0..CRASHES {
+        for _ in 0..n_crashes {
             let enough = n_answered.load(Ordering::SeqCst) + 50;
             while n_answered.load(Ordering::SeqCst) < enough {
                 tokio::task::yield_now().await;
@@ -144,9 +146,17 @@ async fn a_crashing_server_loses_and_repeats_nothing() {
             n_crashed.fetch_add(1, Ordering::SeqCst);
         }
     };
-    let (sequences, ()) =
+    let (acknowledged, ()) =
         futures_util::future::join(futures_util::future::join_all(writing), crashing).await;
-    assert_eq!(assert_whole(&log).await, sequences.iter().sum::<u64>());
+    let acknowledged = acknowledged.concat();
+    let n_events = assert_whole(&log).await;
+    assert_eq!(n_events, acknowledged.len() as u64, "nothing but what was acknowledged");
+    assert_each_once(&log, &acknowledged).await;
+    println!(
+        "log: {n_crashes} crashes of the server, {} commands acknowledged, {n_events} events, \
+         0 violations",
+        acknowledged.len()
+    );
 }
 
 /// Where the proxy cuts a connection, seen from a COMMIT.
@@ -204,8 +214,10 @@ async fn pass(mut client: TcpStream, mut server: UnixStream, cut: Cut, n_cuts: A
     }
 }
 
+#[expect(clippy::print_stdout, reason = "how many were cut is for people to see")]
 async fn append_through_cuts(cut: Cut) {
-    const CUTS: u32 = 5;
+    let cuts = u32::try_from(rounds(5, 20)).unwrap();
+    let n_appends = 2 * rounds(5, 20);
     let place = Place::postgres();
     let socket = place.url.split_once("host=").unwrap().1.to_string() + "/.s.PGSQL.5432";
     let database = place.url.split_once("localhost/").unwrap().1.split_once('?').unwrap().0;
@@ -219,19 +231,28 @@ async fn append_through_cuts(cut: Cut) {
     let appending = async {
         let database = Database::open(&url, place.directory.path()).await.unwrap();
         let log = EventLog::open(&database, Options::default()).await.unwrap();
-        n_cuts.store(CUTS, Ordering::SeqCst);
+        n_cuts.store(cuts, Ordering::SeqCst);
         let writing = (0..6).map(|n| {
             let log = &log;
             async move {
-                let mut writer = Writer::new(n);
-                for _ in 0..10 {
+                let (mut writer, mut acknowledged) = (Writer::new(n), Vec::new());
+                for _ in 0..n_appends {
+                    acknowledged.push(writer.next_command());
                     let appended = writer.append(log, 2).await.unwrap();
                     assert!(!appended.is_repeat, "the own append is no repeat");
                 }
+                acknowledged
             }
         });
-        futures_util::future::join_all(writing).await;
-        assert_eq!(assert_whole(&log).await, 6 * 10 * 2);
+        let acknowledged = futures_util::future::join_all(writing).await.concat();
+        let n_events = assert_whole(&log).await;
+        assert_eq!(n_events, 2 * acknowledged.len() as u64);
+        assert_each_once(&log, &acknowledged).await;
+        println!(
+            "log: {cuts} connections cut {cut:?} the COMMIT, {} commands acknowledged, \
+             {n_events} events, 0 violations",
+            acknowledged.len()
+        );
     };
     tokio::select! {
         () = proxied => unreachable!("the proxy goes on for ever"),

@@ -7,12 +7,13 @@ use projections::{
     database::Database,
     event_log::{EventLog, RecordedEvent},
     projection::{Projection, Recorded, Writes},
+    projection_status::{Request, Requests, State, overview},
     projector::Projector,
     sql::{SqlPool, Value},
 };
 use uuid::Uuid;
 
-use crate::support::{Place, Writer, id, on_both};
+use crate::support::{Place, Writer, id, now, on_both};
 
 on_both! {
     rows_and_checkpoints_follow_the_log
@@ -20,6 +21,8 @@ on_both! {
     a_projector_torn_down_in_between_repeats_nothing
     a_failing_projection_is_parked_and_the_others_go_on
     a_panicking_projection_is_parked
+    a_parked_projection_catches_up_when_asked_after_the_mend
+    a_rebuild_that_was_asked_for_in_another_process_is_made
     a_rebuild_gives_the_same_rows
     a_rebuild_heals_a_parked_projection
     another_version_is_made_again_at_the_start
@@ -271,6 +274,70 @@ async fn a_failing_projection_is_parked_and_the_others_go_on(place: Place) {
 
 async fn a_panicking_projection_is_parked(place: Place) {
     assert_parked(&place, true).await;
+}
+
+/// What fails here is the table, so that it can be mended while the projector runs.
+async fn a_parked_projection_catches_up_when_asked_after_the_mend(place: Place) {
+    let (database, log) = open(&place).await;
+    let mut writer = Writer::new(1);
+    let running = projector(&database, &log).with(Failing { is_panicking: false }).start();
+    assert_eq!(running.names(), ["sums", "lines", "failing"]);
+    // The row that event 5 wants is there already: not its own, which the mend takes away.
+    let head = append(&log, std::slice::from_mut(&mut writer), 7).await;
+    running.projected().wait_for(|position| *position >= head).await.unwrap();
+    let status = || async {
+        let overview = overview(&database, &log, &["failing", "lines"], now()).await.unwrap();
+        assert_eq!(overview.head, log.head().await.unwrap());
+        (overview.projections[0].clone(), overview.projections[1].clone())
+    };
+    let (failing, lines) = status().await;
+    assert_eq!((failing.state, failing.position), (State::Parked, 4));
+    assert_eq!(failing.lag_events, head - 4);
+    assert!(failing.parked_since.is_some() && failing.lag.is_some());
+    assert_eq!((lines.state, lines.lag_events), (State::Running, 0), "the others go on");
+
+    // Asked before the mend: it is parked again, at the same event.
+    let requests = Requests::new(&database);
+    requests.ask("failing", Request::Retry).await.unwrap();
+    until(async || requests.list().await.unwrap().is_empty()).await;
+    until(async || status().await.0.state == State::Parked).await;
+
+    let mend = "DELETE FROM failing WHERE position = 1";
+    database.views().execute(mend, ()).await.unwrap();
+    requests.ask("failing", Request::Retry).await.unwrap();
+    until(async || status().await.0.lag_events == 0).await;
+    let (failing, _) = status().await;
+    assert_eq!((failing.state, failing.parked, failing.parked_since), (State::Running, None, None));
+    let rows = database.views().fetch_all("SELECT position FROM failing", ()).await.unwrap();
+    assert_eq!(rows.len() as u64, head - 1, "one for each event, without the one that was removed");
+    running.close().await;
+}
+
+async fn a_rebuild_that_was_asked_for_in_another_process_is_made(place: Place) {
+    let (database, log) = open(&place).await;
+    let head = append(&log, &mut writers(), 20).await;
+    let running = projector(&database, &log).start();
+    running.projected().wait_for(|position| *position >= head).await.unwrap();
+    let before = rows(database.views()).await;
+    let change = "UPDATE lines SET n = -1 WHERE position = 3";
+    database.views().execute(change, ()).await.unwrap();
+    let elsewhere = place.database().await;
+    let requests = Requests::new(&elsewhere);
+    requests.ask("lines", Request::Rebuild).await.unwrap();
+    requests.ask("lines", Request::Retry).await.unwrap();
+    requests.ask("unknown", Request::Rebuild).await.unwrap();
+    until(async || requests.list().await.unwrap().is_empty()).await;
+    assert_eq!(rows(database.views()).await, before);
+    running.close().await;
+}
+
+/// Waits until a condition holds.
+async fn until(is_met: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !is_met().await {
+        assert!(tokio::time::Instant::now() < deadline, "it never came to that");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn a_rebuild_gives_the_same_rows(place: Place) {

@@ -7,6 +7,7 @@ use projections::{
     keys::{Keys, WrappedKey},
     lease_row::LeaseRow,
     meta::Meta,
+    replica_list::{Replica, ReplicaList},
     tokens::{Token, TokenHash, Tokens},
     vault::{SealedSecret, Vault},
 };
@@ -25,6 +26,7 @@ on_both! {
     the_lease_has_one_holder_at_a_time
     a_lease_that_ran_out_passes_on_under_a_new_epoch
     a_released_lease_is_free_at_once
+    a_replica_is_listed_while_it_says_that_it_runs
 }
 
 fn secret(n: u128, key: u128) -> SealedSecret {
@@ -35,6 +37,23 @@ fn secret(n: u128, key: u128) -> SealedSecret {
         ciphertext: vec![7; 50],
         label: "credential/hetzner".into(),
     }
+}
+
+async fn a_replica_is_listed_while_it_says_that_it_runs(place: Place) {
+    let list = ReplicaList::new(&place.database().await);
+    let replica =
+        |n: u128| Replica { id: id(n), address: format!("127.0.0.1:{n}"), carries_node: n == 1 };
+    for n in 1..=3 {
+        list.announce(&replica(n), Duration::from_secs(60)).await.unwrap();
+    }
+    assert_eq!(list.others(id(2)).await.unwrap(), [replica(1), replica(3)]);
+    let moved = Replica { address: "127.0.0.1:9".into(), ..replica(3) };
+    list.announce(&moved, Duration::from_secs(60)).await.unwrap();
+    // Said for no time at all: it is over.
+    list.announce(&replica(1), Duration::ZERO).await.unwrap();
+    assert_eq!(list.others(id(2)).await.unwrap(), [moved]);
+    list.leave(id(3)).await.unwrap();
+    assert_eq!(list.others(id(1)).await.unwrap(), [replica(2)]);
 }
 
 async fn a_secret_is_put_replaced_listed_and_deleted(place: Place) {

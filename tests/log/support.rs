@@ -140,6 +140,11 @@ impl Writer {
         }
     }
 
+    /// The command id that [`Self::append`] uses next.
+    pub(crate) fn next_command(&self) -> (StreamId, Uuid) {
+        (self.stream.clone(), Uuid::new_v5(&self.stream.id, &self.sequence.to_be_bytes()))
+    }
+
     /// Appends under a command id that follows from the stream and the sequence.
     pub(crate) async fn append(
         &mut self,
@@ -183,4 +188,32 @@ pub(crate) async fn assert_whole(log: &EventLog) -> u64 {
     }
     assert_eq!(log.head().await.unwrap(), position);
     position
+}
+
+/// How often: a few times in the gate, and many with `SAM_NIGHTLY=1`.
+pub(crate) fn rounds(in_gate: usize, nightly: usize) -> usize {
+    if std::env::var("SAM_NIGHTLY").is_ok_and(|value| value == "1") { nightly } else { in_gate }
+}
+
+/// Asserts that each command that was acknowledged is in the log, and no command twice.
+pub(crate) async fn assert_each_once(log: &EventLog, acknowledged: &[(StreamId, Uuid)]) {
+    let mut sets = std::collections::HashMap::new();
+    let mut last = std::collections::HashMap::new();
+    let mut position = 0;
+    loop {
+        let page = log.read_all(position, 300).await.unwrap();
+        let Some(end) = page.last() else { break };
+        position = end.position;
+        for event in page {
+            let command = event.metadata.command;
+            // The events of one command stand together in their stream.
+            if last.insert(event.stream.clone(), command) != Some(command) {
+                *sets.entry((event.stream, command)).or_insert(0) += 1;
+            }
+        }
+    }
+    for command in acknowledged {
+        assert_eq!(sets.get(command), Some(&1), "acknowledged, so it is there once: {command:?}");
+    }
+    assert!(sets.values().all(|n_sets| *n_sets == 1), "no command is carried out twice");
 }

@@ -135,7 +135,10 @@ async fn a_damaged_stream_keeps_nobody_else_from_working(place: Place) {
         let refused = dispatcher.send(&world.caller(), (damaged, rename("x")), Vec::new()).await;
         assert!(matches!(refused, Err(DispatchError::Damaged { .. })), "{refused:?}");
     }
-    assert_eq!(dispatcher.damaged().len(), 1);
+    let listed = world.system().damaged_streams().await.unwrap();
+    let listed: Vec<_> =
+        listed.iter().map(|damaged| (damaged.stream.id, damaged.sequence)).collect();
+    assert_eq!(listed, [(damaged.0, 1)], "it is visible");
     dispatcher.send(&world.caller(), (world.project, rename("x")), Vec::new()).await.unwrap();
 }
 

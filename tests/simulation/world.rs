@@ -167,6 +167,7 @@ impl World {
             periods: Periods::default(),
             heads: HeadSettings::default(),
             anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
+            internal_listen: None,
             faults: self.faults.clone(),
         }
     }
@@ -276,7 +277,7 @@ impl World {
             is_quiet && self.machine.workspaces().is_empty() && !self.is_a_slot_taken().await
         })
         .await;
-        assert!(self.system().dispatcher.damaged().is_empty());
+        assert!(self.system().damaged_streams().await.unwrap().is_empty());
     }
 
     async fn is_a_slot_taken(&self) -> bool {

@@ -105,6 +105,12 @@ impl World {
         self.folder.join("data")
     }
 
+    /// What the server's database is called, to look into it from beside.
+    pub fn database_url(&self) -> &str {
+        let set = self.settings.iter().find(|(name, _)| name == "SAM_DATABASE_URL");
+        set.map_or("sqlite:", |(_, url)| url)
+    }
+
     /// The installation's id, with which everything at the engine is labelled.
     pub fn installation(&self) -> Result<String> {
         traces::installation(&self.data_dir()).context("the server says which installation it is")

@@ -7,5 +7,8 @@ mod bad_input;
 mod browser;
 mod command_line;
 mod doors;
+mod projections;
 mod replay;
+mod replicas;
+mod storage;
 mod story;

@@ -65,8 +65,6 @@ pub(crate) struct Reception {
     pub(crate) reports: Reports,
     pub(crate) hub: LiveHub,
     pub(crate) clock: SharedClock,
-    /// Of the lease, as far as this process has heard.
-    pub(crate) epoch: watch::Receiver<u64>,
 }
 
 type Socket = WebSocketStream<UnixStream>;
@@ -87,7 +85,7 @@ impl Reception {
         let welcome = ControlFrame::Welcome {
             installation: self.installation,
             acknowledged: *acknowledged.borrow_and_update(),
-            token: self.signing.token(node, *self.epoch.borrow(), now)?,
+            token: self.signing.token(node, self.links.epoch(), now)?,
         };
         socket.send(encoded(&welcome)?).await?;
         crash_point::crash_point!("link.after_welcome");

@@ -9,10 +9,10 @@ use aes_gcm::{
 
 use crate::random;
 
-pub(super) const NONCE_BYTES: usize = 12;
+pub(crate) const NONCE_BYTES: usize = 12;
 
 /// A key, ready for use. Never shown.
-pub(super) struct Cipher {
+pub(crate) struct Cipher {
     cipher: Aes256Gcm,
 }
 
@@ -23,12 +23,12 @@ impl fmt::Debug for Cipher {
 }
 
 impl Cipher {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
         Self { cipher: Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)) }
     }
 
     /// Encrypts, bound to a label.
-    pub(super) fn seal(&self, text: &[u8], label: &[u8]) -> ([u8; NONCE_BYTES], Vec<u8>) {
+    pub(crate) fn seal(&self, text: &[u8], label: &[u8]) -> ([u8; NONCE_BYTES], Vec<u8>) {
         let nonce: [u8; NONCE_BYTES] = random::bytes();
         let payload = Payload { msg: text, aad: label };
         let sealed = self.cipher.encrypt(&Nonce::from(nonce), payload);
@@ -36,7 +36,7 @@ impl Cipher {
     }
 
     /// Decrypts; None where key, label or ciphertext is another one.
-    pub(super) fn open(&self, nonce: &[u8], ciphertext: &[u8], label: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, nonce: &[u8], ciphertext: &[u8], label: &[u8]) -> Option<Vec<u8>> {
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
         let payload = Payload { msg: ciphertext, aad: label };
         self.cipher.decrypt(&Nonce::from(nonce), payload).ok()

@@ -23,6 +23,20 @@ pub(super) fn open(data_dir: &Path) -> Result<Cipher, SealingError> {
         .map_err(|reason| SealingError::MasterKey { path: path.display().to_string(), reason })
 }
 
+pub(super) fn is_there(data_dir: &Path) -> bool {
+    data_dir.join(FILE).exists()
+}
+
+/// What to say where there has to be one.
+pub(super) fn missing(data_dir: &Path) -> SealingError {
+    SealingError::MasterKey {
+        path: data_dir.join(FILE).display().to_string(),
+        reason: "it is missing, and this database has keys that only it opens: copy it from the \
+                 data directory of the first server"
+            .to_owned(),
+    }
+}
+
 fn read_or_make(data_dir: &Path, path: &Path) -> Result<[u8; KEY_BYTES], String> {
     match File::open(path) {
         Ok(file) => read(file),

@@ -67,8 +67,9 @@ impl Ideas {
             for event in &events {
                 after = event.sequence;
                 see(read::<A>(event).map_err(|error| DispatchError::Damaged {
-                    stream: stream.to_string(),
-                    reason: format!("position {}: {error}", event.position),
+                    stream: stream.clone(),
+                    sequence: event.sequence,
+                    reason: error.to_string(),
                 })?);
             }
             if events.len() < EVENTS_PER_READ {

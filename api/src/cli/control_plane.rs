@@ -140,6 +140,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
     let data_dir = std::path::absolute(&settings.data_dir)?;
     let local = LocalSettings {
+        is_used: !settings.no_local_node,
         agent: if settings.no_local_node { None } else { agent(settings) },
         agent_version: VERSION.to_owned(),
         agent_data_dir: data_dir.join("agent"),
@@ -164,6 +165,7 @@ fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
             .anthropic_base_url
             .clone()
             .unwrap_or_else(|| ANTHROPIC_BASE_URL.to_owned()),
+        internal_listen: Some(settings.internal_address()?),
         faults: Faults::default(),
     })
 }

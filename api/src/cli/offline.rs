@@ -4,18 +4,23 @@
 
 use std::sync::Arc;
 
-use actors::{clock::system::SystemClock, sealing::Sealing};
+use actors::{
+    clock::{Clock as _, system::SystemClock},
+    sealing::Sealing,
+};
 use anyhow::{Context as _, anyhow};
 use domain::ids::{AccountId, ExecutionId, IdeaId};
 use projections::{
     account_list,
     chat_search::Scope,
     checkpoint::Checkpoints,
+    damaged_streams::DamagedStreams,
     database::Database,
     event_log::{EventLog, Options, Position, RecordedEvent},
     execution_timeline::{self, ExecutionRow, ExecutionTimeline},
     idea_board, node_directory, project_overview,
     projection::Projection as _,
+    projection_status, read_models,
 };
 use uuid::Uuid;
 
@@ -25,6 +30,7 @@ use crate::{
         chat_search::{self, SearchPage},
         ideas::{self, Idea},
         nodes::{self, Node},
+        projections::{Projections, document},
         projects::Project,
         timeline::Source,
         workspaces::{self, Workspace},
@@ -113,6 +119,14 @@ impl Offline {
         let scope = Scope { owner, project: None, before: None, limit };
         let page = chat_search::page(&self.database, &self.sealing, &query, scope).await;
         page.map_err(|problem| anyhow!(problem.detail))
+    }
+
+    pub(super) async fn projections(&self) -> anyhow::Result<Projections> {
+        let names = read_models::projector(&self.database, &self.log).names();
+        let now = SystemClock.now();
+        let overview = projection_status::overview(&self.database, &self.log, &names, now).await?;
+        let damaged = DamagedStreams::new(&self.database).list().await?;
+        Ok(document(overview, damaged))
     }
 
     pub(super) async fn events(

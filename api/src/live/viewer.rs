@@ -175,15 +175,19 @@ impl Viewer {
             return Err(Gone);
         }
         // First the hub, then the read models: what leaves the one is in the other by then.
-        let following = self.server.system().hub.follow(session);
+        let following = self.server.system().follow(session).await;
         self.server.settled().await;
-        let mut followed =
-            Followed { seen: self.server.projected_position(), ..Followed::default() };
-        followed.is_known = access::session(&self.server, &self.caller, session).await.is_ok();
-        let is_known = followed.is_known;
-        self.followed.insert(session, followed);
-        if !is_known {
-            return Ok(Vec::new());
+        if self.followed.get(&session).is_some_and(|followed| followed.is_known) {
+            // Followed again: what ended while nobody followed is told first.
+            self.send_changed(session).await?;
+        } else {
+            let seen = self.server.projected_position();
+            let is_known = access::session(&self.server, &self.caller, session).await.is_ok();
+            let followed = Followed { is_known, seen, ..Followed::default() };
+            self.followed.insert(session, followed);
+            if !is_known {
+                return Ok(Vec::new());
+            }
         }
         self.send_unfinished(session).await?;
         let open: Vec<_> = following.open.iter().map(OpenMessage::from).collect();

@@ -54,7 +54,7 @@ impl<E: Send + Sync + 'static> Rebuild<E> {
         }
         statements.push(format!(
             "UPDATE checkpoints SET version = {version}, position = {position}, parked_at = NULL, \
-             parked_error = NULL WHERE name = '{}'",
+             parked_error = NULL, parked_since = NULL WHERE name = '{}'",
             self.projection.name()
         ));
         match database.views() {

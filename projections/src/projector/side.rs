@@ -150,14 +150,14 @@ impl<E: Send + Sync + 'static> Side<E> {
         events: &[Recorded<E>],
         to: Position,
     ) -> Result<Vec<(Position, Option<Parked>)>, DatabaseError> {
-        let is_postgres = self.pool.is_postgres();
+        let (is_postgres, now) = (self.pool.is_postgres(), self.pool.now());
         let mut moved = Vec::with_capacity(self.tracks.len());
         for track in &self.tracks {
             if track.parked.is_some() || track.position >= to {
                 moved.push((track.position, track.parked.clone()));
                 continue;
             }
-            let mut batch = Batch { transaction: &mut *transaction, track, is_postgres };
+            let mut batch = Batch { transaction: &mut *transaction, track, is_postgres, now };
             match batch.run(events, to).await {
                 Ok(parked) => moved.push(parked),
                 Err(Refusal::Database(error)) => return Err(error),
@@ -187,6 +187,8 @@ struct Batch<'a, E> {
     transaction: &'a mut SqlTransaction,
     track: &'a Track<E>,
     is_postgres: bool,
+    /// The database's time, as an expression.
+    now: &'static str,
 }
 
 impl<E> Batch<'_, E> {
@@ -270,9 +272,13 @@ impl<E> Batch<'_, E> {
     }
 
     async fn park(&mut self, parked: &Parked) -> Result<(), Refusal> {
-        let park = "UPDATE checkpoints SET parked_at = $2, parked_error = $3 WHERE name = $1";
+        let now = self.now;
+        let park = format!(
+            "UPDATE checkpoints SET parked_at = $2, parked_error = $3, parked_since = {now}
+             WHERE name = $1"
+        );
         let name = self.track.projection.name();
-        self.transaction.execute(park, (name, parked.position, parked.error.as_str())).await?;
+        self.transaction.execute(&park, (name, parked.position, parked.error.as_str())).await?;
         Ok(())
     }
 }

@@ -346,6 +346,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/projections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the read models are. */
+        get: operations["overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/projections/{projection}/rebuild": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has the tables of a read model made again from the whole log, beside the old ones. */
+        post: operations["rebuild"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/projections/{projection}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has a parked read model try again at the event that stopped it. */
+        post: operations["retry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/projects": {
         parameters: {
             query?: never;
@@ -756,6 +807,18 @@ export interface components {
          * @enum {string}
          */
         CredentialKind: "anthropic";
+        /** @description A stream whose events cannot be folded. All others go on. */
+        DamagedStream: {
+            kind: string;
+            reason: string;
+            /**
+             * Format: int64
+             * @description Of the first event that cannot be folded; 0 where it is not known.
+             */
+            sequence: number;
+            /** Format: uuid */
+            stream: string;
+        };
         /** @description One thing that is not as it would be decided. */
         Difference: {
             decided: unknown;
@@ -1145,6 +1208,47 @@ export interface components {
             profile: components["schemas"]["Profile"];
             provider?: components["schemas"]["ProviderKind"] | null;
             vmSize?: string | null;
+        };
+        /** @description A read model. */
+        Projection: {
+            /**
+             * Format: int64
+             * @description How many events it does not show yet.
+             */
+            lag: number;
+            /**
+             * Format: int64
+             * @description Age of the oldest of them, in milliseconds.
+             */
+            lagMs?: number | null;
+            name: string;
+            /** Format: date-time */
+            parkedAt?: string | null;
+            /**
+             * Format: int64
+             * @description The event that it could not take.
+             */
+            parkedPosition?: number | null;
+            /**
+             * Format: int64
+             * @description The last event that it shows.
+             */
+            position: number;
+            /** @description Why it is parked. */
+            reason?: string | null;
+            state: components["schemas"]["ProjectionState"];
+        };
+        /** @enum {string} */
+        ProjectionState: "running" | "parked" | "rebuilding";
+        /** @description All read models against the head of the log. */
+        Projections: {
+            damagedStreams: components["schemas"]["DamagedStream"][];
+            /**
+             * Format: int64
+             * @description Position of the newest event.
+             */
+            head: number;
+            projections: components["schemas"]["Projection"][];
         };
         /**
          * @description Who rents the machine.
@@ -1943,6 +2047,63 @@ export interface operations {
                 content: {
                     "application/json": string;
                 };
+            };
+        };
+    };
+    overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Projections"];
+                };
+            };
+        };
+    };
+    rebuild: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                projection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    retry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                projection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

@@ -1,0 +1,378 @@
+//! Two servers on one PostgreSQL behind a proxy that takes them in turn: one is stopped past its lease
+//! and goes on, the other is killed, and nobody who uses them loses, repeats or misses anything.
+
+#![expect(clippy::print_stdout, reason = "how long a takeover took is for people to see")]
+
+mod proxy;
+mod viewer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use projections::{
+    database::Database,
+    event_log::{ChainLink, EventLog, FIRST_HASH, Options, RecordedEvent, chain},
+};
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+use tests::world::{PATIENCE, Server, Store, World, id_in, random};
+use tokio::{net::TcpListener, process::Command, sync::watch, task::JoinSet, time::Instant};
+use uuid::Uuid;
+
+use crate::{
+    browser::link_token,
+    replicas::{
+        proxy::Backends,
+        viewer::{Page, Seen, view},
+    },
+};
+
+const HOST: &str = "app.sam.localhost";
+const ORIGIN: &str = "https://app.sam.localhost";
+const IDEA: &str = "write NOTES.md: from a replica\nstream: 60 20\nsay: finished";
+/// What is promised.
+const TAKEOVER_MAX: Duration = Duration::from_secs(10);
+
+/// A browser on the proxy's address; what it asks is asked again until somebody answers.
+#[derive(Clone)]
+struct Client {
+    http: reqwest::Client,
+    address: SocketAddr,
+    cookie: Arc<String>,
+}
+
+impl Client {
+    /// Uses the link that one server printed at whichever server the proxy takes.
+    async fn sign_in(address: SocketAddr, token: &str) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .timeout(Duration::from_secs(4))
+            .build()?;
+        let mut client = Self { http, address, cookie: Arc::default() };
+        let body = json!({ "token": token });
+        let answer = client.request(Method::POST, "/api/auth/link").json(&body).send().await?;
+        ensure!(answer.status() == 204, "the link is good everywhere: {}", answer.status());
+        let cookie = answer.headers().get(header::SET_COOKIE).context("a cookie")?.to_str()?;
+        client.cookie = Arc::new(cookie.split(';').next().unwrap_or_default().to_owned());
+        Ok(client)
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("http://{}{path}", self.address))
+            .header(header::HOST, HOST)
+            .header(header::ORIGIN, ORIGIN)
+            .header(header::COOKIE, self.cookie.as_str())
+    }
+
+    /// Sends the same request again and again until it has an answer that is no accident.
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut request = self.request(method.clone(), path);
+            if method == Method::POST {
+                request = request.json(body);
+            }
+            let why = match request.send().await {
+                Ok(answer) if answer.status().is_success() => return Ok(answer.json().await?),
+                Ok(answer) if answer.status().is_client_error() && answer.status() != 404 => {
+                    bail!("{path}: {}", answer.text().await?)
+                }
+                Ok(answer) => answer.status().to_string(),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > deadline {
+                bail!("{path} has no answer: {why}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Has an idea carried out; tells its session, its execution and the position of the answer.
+    async fn submit(&self, project: Uuid) -> Result<(Uuid, Uuid, u64)> {
+        let body = json!({
+            "idea": random(), "description": IDEA, "stage": "executing", "codingAgent": "demo",
+        });
+        let path = format!("/api/projects/{project}/ideas");
+        let answer = self.ask(Method::POST, &path, &body).await?;
+        let position = answer["position"].as_u64().context("a position")?;
+        Ok((id_in(&answer, "session")?, id_in(&answer, "execution")?, position))
+    }
+}
+
+/// The pages that are open, and what was promised to whom.
+struct Crowd {
+    client: Client,
+    project: Uuid,
+    pages: JoinSet<Result<(Uuid, Seen)>>,
+    executions: Vec<(Uuid, Uuid)>,
+    /// Where each replica is, and the chunks seen there.
+    replicas: [(watch::Sender<SocketAddr>, watch::Sender<usize>); 2],
+}
+
+impl Crowd {
+    /// Submits an idea and opens a page on it at each replica.
+    async fn submit(&mut self) -> Result<()> {
+        let (session, execution, after) = self.client.submit(self.project).await?;
+        self.executions.push((session, execution));
+        for (address, n_chunks) in &self.replicas {
+            let page = Page {
+                address: address.subscribe(),
+                cookie: Arc::clone(&self.client.cookie),
+                session,
+                execution,
+                after,
+                n_chunks: n_chunks.clone(),
+            };
+            self.pages.spawn(async move { Ok((session, view(page).await?)) });
+        }
+        Ok(())
+    }
+
+    /// Waits until text is streamed on a page of a replica, from now on.
+    async fn streaming(&self, replica: usize) -> Result<()> {
+        let mut n_chunks = self.replicas[replica].1.subscribe();
+        let before = *n_chunks.borrow_and_update();
+        let more = n_chunks.wait_for(|n| *n > before);
+        tokio::time::timeout(PATIENCE, more).await.context("nothing is streamed")??;
+        Ok(())
+    }
+}
+
+/// Links projects as fast as they are accepted, until told to stop: the ids that were acknowledged.
+async fn link_projects(
+    client: Client,
+    repository: String,
+    stop: watch::Receiver<bool>,
+) -> Result<Vec<Uuid>> {
+    let mut acknowledged = Vec::new();
+    while !*stop.borrow() {
+        let id = random();
+        let body = json!({ "id": id, "repository": repository, "name": "Load" });
+        client.ask(Method::POST, "/api/projects", &body).await?;
+        acknowledged.push(id);
+    }
+    Ok(acknowledged)
+}
+
+async fn figure(server: &Server, name: &str) -> Result<u64> {
+    let url = format!("http://{}/metrics", server.address);
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(4)).build()?;
+    let text = client.get(url).send().await?.text().await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.with_context(|| format!("no {name} in {text}"))?.parse()?)
+}
+
+/// Waits until a server holds the lease or does not, and tells how long that took.
+async fn until_held(server: &Server, is_held: bool) -> Result<Duration> {
+    let began = Instant::now();
+    loop {
+        if figure(server, "sam_lease_held").await.is_ok_and(|held| held == u64::from(is_held)) {
+            return Ok(began.elapsed());
+        }
+        ensure!(began.elapsed() < PATIENCE, "the lease did not move:\n{}", server.said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn signal(server: &Server, name: &str) -> Result<()> {
+    let id = server.id().context("it runs")?.to_string();
+    let status = Command::new("kill").args([name, &id]).status().await?;
+    ensure!(status.success(), "kill {name} {id}");
+    Ok(())
+}
+
+async fn second(data_dir: &Path, url: &str) -> Result<Server> {
+    let settings =
+        [("SAM_DATABASE_URL", url), ("SAM_BEHIND_TLS", "true"), ("SAM_NO_LOCAL_NODE", "true")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Server::start(data_dir, &settings).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_lose_nothing_when_one_is_stopped_and_the_other_killed() -> Result<()> {
+    let world =
+        World::start_with("replicas", Store::Postgres, &[("SAM_BEHIND_TLS", "true")]).await?;
+    let data_dir = world.folder().join("second");
+    // Without the key of the first one it says in one sentence what is missing.
+    let refused = second(&data_dir, world.database_url()).await.err().context("it has no key")?;
+    ensure!(format!("{refused:#}").contains("copy it from"), "{refused:#}");
+    std::fs::copy(world.data_dir().join("master.key"), data_dir.join("master.key"))?;
+    let other = second(&data_dir, world.database_url()).await?;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let backends = Backends::default();
+    backends.set(&[world.server()?.address, other.address]);
+    let story = story(&world, other, &data_dir, address, &backends);
+    tokio::select! {
+        ended = proxy::run(listener, backends.clone()) => ended?,
+        ended = story => ended?,
+    }
+    world.end().await
+}
+
+async fn story(
+    world: &World,
+    other: Server,
+    data_dir: &Path,
+    address: SocketAddr,
+    backends: &Backends,
+) -> Result<()> {
+    let own = world.server()?;
+    let client = Client::sign_in(address, &link_token(&world.data_dir())?).await?;
+    let at = |address| (watch::channel(address).0, watch::channel(0).0);
+    let mut crowd = Crowd {
+        client: client.clone(),
+        project: world.project,
+        pages: JoinSet::new(),
+        executions: Vec::new(),
+        replicas: [at(own.address), at(other.address)],
+    };
+    let (stop, stopped) = watch::channel(false);
+    let repository = world.repository.path().display().to_string();
+    let load = link_projects(client.clone(), repository, stopped);
+    let driven = async {
+        ensure!(figure(own, "sam_lease_held").await? == 1, "the first one acts");
+        crowd.submit().await?;
+        crowd.submit().await?;
+        crowd.streaming(0).await?;
+        // The text comes in at the first replica, and is seen on the second as it comes.
+        crowd.streaming(1).await?;
+
+        signal(own, "-STOP").await?;
+        let stopped_for = until_held(&other, true).await?;
+        println!("replicas: taken over {} ms after SIGSTOP", stopped_for.as_millis());
+        let epoch = figure(&other, "sam_lease_epoch").await?;
+        // Stopped for longer than its lease, in the middle of all that it did.
+        signal(own, "-CONT").await?;
+        until_held(own, false).await?;
+        ensure!(figure(own, "sam_lease_epoch").await? >= epoch, "it has heard of the new epoch");
+
+        // From here on orders go from the second replica to the agent of the first one.
+        crowd.submit().await?;
+        crowd.submit().await?;
+        crowd.streaming(1).await?;
+        other.kill().await?;
+        backends.set(&[own.address]);
+        let killed_for = until_held(own, true).await?;
+        println!("replicas: taken over {} ms after SIGKILL", killed_for.as_millis());
+        let again = second(data_dir, world.database_url()).await?;
+        backends.set(&[own.address, again.address]);
+        crowd.replicas[1].0.send_replace(again.address);
+        crowd.submit().await?;
+        for (_, execution) in &crowd.executions {
+            let ended = world.ended(*execution).await?;
+            ensure!(ended["state"] == "done", "{ended:#}\n{}\n{}", own.said(), again.said());
+        }
+        stop.send_replace(true);
+        ensure!(stopped_for <= TAKEOVER_MAX && killed_for <= TAKEOVER_MAX, "too slow");
+        Ok::<_, anyhow::Error>(again)
+    };
+    let (acknowledged, again) = tokio::join!(load, driven);
+    let (acknowledged, again) = (acknowledged?, again?);
+    let n_pages = check_pages(&client, &mut crowd).await?;
+    let n_events = check_log(world, &acknowledged, &crowd.executions).await?;
+    println!(
+        "replicas: {} ideas done, {n_pages} pages right, {} commands acknowledged, {n_events} events, \
+         0 violations",
+        crowd.executions.len(),
+        acknowledged.len()
+    );
+    again.stop().await
+}
+
+/// Each page shows what the log says, and nothing else.
+async fn check_pages(client: &Client, crowd: &mut Crowd) -> Result<usize> {
+    let mut n_pages = 0;
+    while let Some(page) = crowd.pages.join_next().await {
+        let (session, seen) = page??;
+        let path = format!("/api/sessions/{session}/items?limit=500");
+        let document = client.ask(Method::GET, &path, &Value::Null).await?;
+        let items = document["items"].as_array().context("items")?;
+        let (mut texts, mut whole) = (BTreeMap::new(), String::new());
+        for item in items.iter().filter(|item| item["item"] == "message") {
+            let key = item["key"].as_str().context("a key")?.rsplit('/').next().unwrap_or_default();
+            let text = item["text"].as_str();
+            ensure!(texts.insert(key, text).is_none(), "{key} is there twice");
+            if item["author"] == "agent" && item["kind"] == "answer" {
+                whole.push_str(text.unwrap_or_default());
+            }
+        }
+        ensure!(whole.matches("finished").count() == 1, "once and complete: {whole}");
+        let numbers = whole.lines().filter_map(|line| line.split_once(' ')?.0.parse::<u64>().ok());
+        ensure!(numbers.eq(0..60), "each line once and in order: {whole}");
+        let mut n_shown = 0;
+        for (key, text, is_complete) in seen.texts() {
+            let told = texts.get(key).copied().flatten().unwrap_or_default();
+            ensure!(told.starts_with(text), "{text:?} was shown of {told:?}");
+            ensure!(!is_complete || told == text, "{text:?} was shown for {told:?}");
+            n_shown += usize::from(is_complete);
+        }
+        // Who never lost the connection has seen everything live.
+        ensure!(n_shown > 0 || seen.n_connections > 1, "a page saw nothing: {seen:?}");
+        n_pages += 1;
+    }
+    Ok(n_pages)
+}
+
+/// The log is whole, and has each acknowledged command once.
+async fn check_log(
+    world: &World,
+    acknowledged: &[Uuid],
+    executions: &[(Uuid, Uuid)],
+) -> Result<usize> {
+    let database = Database::open(world.database_url(), &world.data_dir()).await?;
+    let log = EventLog::open(&database, Options::default()).await?;
+    let mut heads = BTreeMap::new();
+    let mut commands = BTreeSet::new();
+    let mut events: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let page = log.read_all(events.last().map_or(0, |event| event.position), 500).await?;
+        if page.is_empty() {
+            break;
+        }
+        events.extend(page);
+    }
+    for (position, event) in (1..).zip(&events) {
+        ensure!(event.position == position, "positions have no gaps");
+        let head = heads.entry(event.stream.clone()).or_insert((0, FIRST_HASH, Uuid::nil()));
+        ensure!(event.sequence == head.0 + 1, "sequences have no gaps: {}", event.stream);
+        let link = ChainLink {
+            stream: &event.stream,
+            sequence: event.sequence,
+            event_type: &event.event_type,
+            event_version: &event.event_version,
+            metadata: &event.metadata_text,
+            payload: &event.payload,
+        };
+        let hash = chain(&head.1, link);
+        ensure!(hash == event.hash, "the chain holds: {}", event.stream);
+        let command = event.metadata.command;
+        // The events of one command stand together; a second set would be a repeat.
+        if command != head.2 {
+            let is_first = commands.insert((event.stream.clone(), command));
+            ensure!(is_first, "a command was carried out twice: {}", event.stream);
+        }
+        *head = (event.sequence, hash, command);
+    }
+    let count = |id: Uuid, name: &str| {
+        events.iter().filter(|event| event.stream.id == id && event.event_type == name).count()
+    };
+    for project in acknowledged {
+        ensure!(count(*project, "linked") == 1, "{project} was acknowledged");
+    }
+    for (_, execution) in executions {
+        ensure!(count(*execution, "requested") == 1 && count(*execution, "done") == 1);
+    }
+    log.close().await;
+    database.close().await;
+    Ok(events.len())
+}

@@ -1,0 +1,88 @@
+//! A disk that fails: what was acknowledged stays, and nothing is acknowledged any more.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::world::{PATIENCE, Store, World, random};
+use tokio::{process::Command, time::Instant};
+
+/// Stands before the C library: each flush fails while a file exists, as a dying disk's would.
+const SHIM: &str = r#"
+    #define _GNU_SOURCE
+    #include <errno.h>
+    #include <stdlib.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    static int fails(void) {
+        const char *path = getenv("SAM_TEST_FLUSH_FAILS");
+        return path != NULL && access(path, F_OK) == 0;
+    }
+    int fsync(int file) {
+        if (fails()) { errno = EIO; return -1; }
+        return (int) syscall(SYS_fsync, file);
+    }
+    int fdatasync(int file) {
+        if (fails()) { errno = EIO; return -1; }
+        return (int) syscall(SYS_fdatasync, file);
+    }
+"#;
+
+/// Any C compiler will do: the build of SQLite needs one too.
+async fn shim(folder: &Path) -> Result<String> {
+    std::fs::create_dir_all(folder)?;
+    let (source, library) = (folder.join("flush.c"), folder.join("flush.so"));
+    std::fs::write(&source, SHIM)?;
+    let mut built = Command::new("cc");
+    built.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
+    let output = built.output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(library.display().to_string())
+}
+
+async fn link(world: &World, name: &str) -> Result<(u16, Value)> {
+    let body = json!({ "id": random(), "repository": world.repository.path(), "name": name });
+    world.server()?.ask(Method::POST, "projects", Some(&body)).await
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_flush_ends_the_server_and_acknowledges_nothing() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("sam-flush-{}", std::process::id()));
+    let library = shim(&folder).await?;
+    let broken = folder.join("broken");
+    let settings = [
+        ("SAM_NO_LOCAL_NODE", "true"),
+        ("LD_PRELOAD", library.as_str()),
+        ("SAM_TEST_FLUSH_FAILS", broken.to_str().context("a path")?),
+    ];
+    let mut world = World::start_with("flush", Store::Sqlite, &settings).await?;
+    assert_eq!(link(&world, "Before").await?.0, 202);
+
+    std::fs::write(&broken, "")?;
+    // Refused, or cut off because the server is on its way out: anything but acknowledged.
+    if let Ok((status, document)) = link(&world, "Doubtful").await {
+        assert!(status >= 500, "{status} {document}");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !world.server_mut()?.is_dead() {
+        ensure!(Instant::now() < deadline, "it goes on:\n{}", world.server()?.said());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let said = world.server()?.said();
+    assert!(said.contains("the log cannot be written"), "it says why: {said}");
+
+    std::fs::remove_file(&broken)?;
+    world.kill().await?;
+    world.resume().await?;
+    assert_eq!(link(&world, "After").await?.0, 202);
+    let projects = world.server()?.get("projects").await?;
+    let names: Vec<_> =
+        projects.as_array().context("a list")?.iter().map(|one| &one["name"]).collect();
+    for name in ["Story", "Before", "After"] {
+        assert_eq!(names.iter().filter(|one| ***one == name).count(), 1, "{names:?}");
+    }
+    world.end().await?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(())
+}
