@@ -79,6 +79,14 @@ export class Sam {
     this.#installation = installation
   }
 
+  /** Takes the newest workspace's container away, as a crash of the machine would. */
+  killNewestContainer(): void {
+    const filter = `label=sam.installation=${this.#installation ?? ''}`
+    const [newest] = execFileSync('docker', ['ps', '-q', '--filter', filter], { encoding: 'utf8' }).split('\n')
+    if (newest === undefined || newest === '') throw new Error('no container of this SAM runs')
+    execFileSync('docker', ['kill', newest], { stdio: 'ignore' })
+  }
+
   /** Ends it and removes everything it made on this machine. */
   async remove(): Promise<void> {
     await this.end('SIGTERM').catch(() => this.end('SIGKILL'))

@@ -136,18 +136,10 @@ test('a broken connection is said, and nothing is lost or doubled', async ({ pag
   await expect(page.getByRole('article', { name: 'Answer' })).toHaveText(words)
 })
 
-test('the execution page shows diff, commits and timeline', async ({ page }) => {
-  await signIn(page, 'demo-execution')
-  await page.goto(`/executions/${DONE_EXECUTION}`)
-  await expect(page.getByRole('navigation', { name: 'Changed files' }).getByRole('link')).toHaveCount(2)
-  await expect(page.getByText('Cover the conversion with tests')).toBeVisible()
-  await expect(page.getByText('A workspace was placed on local')).toBeVisible()
-})
-
 test('no page scrolls sideways at 375 px', async ({ page }) => {
   await page.setViewportSize({ width: 375, height: 700 })
   await signIn(page, 'demo-small')
-  for (const path of ['/', '/projects', '/projects/new', `/projects/${PROJECT}`, `/projects/${PROJECT}/ideas`, `/projects/${PROJECT}/settings`, `/projects/${PROJECT}/sessions/${LONG_SESSION}`, `/executions/${DONE_EXECUTION}`, '/nodes', '/settings']) {
+  for (const path of ['/', '/projects', '/projects/new', `/projects/${PROJECT}`, `/projects/${PROJECT}/ideas`, `/projects/${PROJECT}/settings`, `/projects/${PROJECT}/sessions/${LONG_SESSION}`, `/projects/${PROJECT}/activity`, `/executions/${DONE_EXECUTION}`, `/executions/${DONE_EXECUTION}?at=60`, `/executions/${DONE_EXECUTION}/changes`, '/nodes', '/search?q=sensor', '/settings', '/settings/system', '/settings/audit']) {
     await page.goto(path)
     await expect(page.locator('h1')).toBeVisible()
     const overflow = await page.evaluate(() =>

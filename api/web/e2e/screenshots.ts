@@ -14,6 +14,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
   for (const { name, width, height } of WIDTHS) {
     test.describe(`${colorScheme} ${name}`, () => {
       test.use({ colorScheme, viewport: { width, height } })
+      test.setTimeout(120_000)
       const shoot = async (page: Page, what: string) => {
         await page.waitForTimeout(150) // Pictures only: let fonts and heights settle.
         await page.screenshot({ path: `${FOLDER}/${what}-${colorScheme}-${name}.png` })
@@ -33,7 +34,12 @@ for (const colorScheme of ['light', 'dark'] as const) {
           ['board', `/projects/${PROJECT}/ideas`],
           ['project-settings', `/projects/${PROJECT}/settings`],
           ['long', `/projects/${PROJECT}/sessions/${LONG_SESSION}`],
+          ['activity', `/projects/${PROJECT}/activity`],
           ['execution', `/executions/${DONE_EXECUTION}`],
+          ['execution-moment', `/executions/${DONE_EXECUTION}?at=88`],
+          ['execution-changes', `/executions/${DONE_EXECUTION}/changes`],
+          ['search', '/search?q=sensor'],
+          ['audit', '/settings/audit'],
           ['nodes', '/nodes'],
           ['settings', '/settings'],
           ['not-found', '/nowhere'],
@@ -44,6 +50,22 @@ for (const colorScheme of ['light', 'dark'] as const) {
         }
         await page.keyboard.press('Control+k')
         await shoot(page, 'palette')
+        await page.keyboard.type('metres')
+        await page.getByRole('option', { name: /said in/ }).first().waitFor()
+        await shoot(page, 'palette-found')
+      })
+
+      test('what went wrong', async ({ page }) => {
+        await signIn(page, `demo-trouble-${colorScheme}-${name}`)
+        await page.getByText('is parked').waitFor()
+        await shoot(page, 'trouble-dashboard')
+        await page.goto('/settings/system')
+        await page.getByText('Damaged streams').waitFor()
+        await shoot(page, 'trouble-system')
+        await page.goto('/settings/audit')
+        await page.getByRole('button', { name: 'Verify now' }).click()
+        await page.getByText('What verifying').waitFor()
+        await shoot(page, 'trouble-verdict')
       })
 
       test('an execution', async ({ page }) => {

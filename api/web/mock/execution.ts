@@ -64,7 +64,7 @@ export function startExecution(
     updatedAt: world.now(),
     preview: 'Starting',
   })
-  world.record('ExecutionRequested', { execution: id, idea: idea.id, project: project.id, session }, `Requested: ${idea.title}`, 'owner')
+  world.record('ExecutionRequested', { execution: id, idea: idea.id, project: project.id, session }, `Requested: ${idea.title}`, 'Owner')
   world.changeIdea(
     idea.id,
     { stage: 'executing', execution: id, executions: [...idea.executions, id], session, branch, codingAgent, parkedReason: null },
@@ -142,7 +142,7 @@ async function prepare(world: World, execution: Execution, turn: DemoTurn): Prom
         state: 'running',
         bootLog: [...logged.bootLog, { step, state: 'completed', detail: why, at: world.now() }],
       })
-      world.record('BootStepCompleted', { workspace, execution: execution.id, project: execution.project }, `${step} completed`, 'agent')
+      world.record('BootStepCompleted', { workspace, execution: execution.id, project: execution.project }, `${step} completed`, 'agent', step)
     }
   }
 }
@@ -165,7 +165,7 @@ function openWorkspace(world: World, execution: Execution, workspace: string): v
     world.nodes.set(NODE, { ...node, warmUntil: null, placed: [...node.placed, { workspace, execution: id }] })
   }
   world.changeExecution(id, { workspace, node: NODE }, 'WorkspacePlaced', 'A workspace was placed on local')
-  world.record('WorkspacePlaced', { node: NODE, workspace, project }, 'Workspace placed')
+  world.record('WorkspacePlaced', { node: NODE, project, execution: id }, 'A workspace took a place', 'SAM', 'workspace_creation')
 }
 
 function release(world: World, execution: string): void {
@@ -225,7 +225,7 @@ function enterStep(world: World, id: string, step: StepName, reason: string, isS
     }
     return known.state === 'active' ? { ...known, state: 'done', endedAt: now } : known
   })
-  world.changeExecution(id, { step, steps }, 'StepEntered', `${step}: ${reason}`)
+  world.changeExecution(id, { step, steps }, 'StepEntered', reason === '' ? step : `${step}: ${reason}`)
 }
 
 function endSteps(world: World, id: string, state: 'done' | 'failed'): void {

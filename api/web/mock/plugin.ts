@@ -1,15 +1,16 @@
 // Serves the simulated control plane from Vite's own server, in development and in the preview of the built files.
 //
 // Each sign-in makes a world of its own, named by the cookie, so that tests do not see each other. Tokens that begin
-// with `demo` find a past, with `empty` none, and `used` is refused.
+// with `demo` find a past, with `demo-trouble` one that went wrong in places, with `empty` none; `used` is refused.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Plugin } from 'vite'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { ServerFrame } from '../src/api/types.ts'
-import { answerTo, problem, type Answer } from './routes.ts'
-import { emptyWorld, seededWorld } from './seed.ts'
+import { type Answer, problem } from './answers.ts'
+import { answerTo } from './routes.ts'
+import { emptyWorld, seededWorld, troubledWorld } from './seed.ts'
 import type { World } from './world.ts'
 
 const PACE_MS = Number(process.env['SAM_MOCK_PACE_MS'] ?? 600)
@@ -64,14 +65,20 @@ function signIn(response: ServerResponse, body: Record<string, unknown>): void {
     return
   }
   if (!worlds.has(token)) {
-    worlds.set(token, token.startsWith('empty') ? emptyWorld(PACE_MS) : seededWorld(PACE_MS))
+    worlds.set(token, worldFor(token))
   }
   response.setHeader('set-cookie', `sam=${token}; Path=/; HttpOnly; SameSite=Strict`)
   send(response, { status: 204 })
 }
 
-function send(response: ServerResponse, { status, body, text }: Answer): void {
+function worldFor(token: string): World {
+  if (token.startsWith('empty')) return emptyWorld(PACE_MS)
+  return token.startsWith('demo-trouble') ? troubledWorld(PACE_MS) : seededWorld(PACE_MS)
+}
+
+function send(response: ServerResponse, { status, body, text, file }: Answer): void {
   response.statusCode = status
+  if (file !== undefined) response.setHeader('content-disposition', `attachment; filename="${file}"`)
   if (body !== undefined) {
     response.setHeader('content-type', status >= 400 ? 'application/problem+json' : 'application/json')
     response.end(JSON.stringify(body))

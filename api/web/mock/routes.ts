@@ -2,19 +2,13 @@
 
 import { randomUUID } from 'node:crypto'
 import type { CodingAgentKind, Idea, Project, StartChoices } from '../src/api/types.ts'
+import { ACCOUNT_ROUTES } from './account.ts'
+import { accepted, type Answer, type Body, found, gone, ok, problem, type Route, text } from './answers.ts'
 import { branchFor, putPrompt, startExecution } from './execution.ts'
 import type { World } from './world.ts'
 
-export interface Answer {
-  status: number
-  body?: unknown
-  text?: string
-}
-
-type Body = Record<string, unknown>
-type Handler = (world: World, ids: string[], body: Body, query: URLSearchParams) => Answer
-
-const ROUTES: [string, RegExp, Handler][] = [
+const ROUTES: Route[] = [
+  ...ACCOUNT_ROUTES,
   ['GET', /^\/api\/auth\/session$/, (world) => ok({ account: { id: 'owner', name: 'Owner' }, installation: 'simulated', version: '0.1.0', ...(world.projects.size === 0 ? { sampleRepository: '/var/lib/sam/sample.git' } : {}) })],
   ['GET', /^\/api\/agents$/, agents],
   ['GET', /^\/api\/credentials$/, (world) => ok([...world.credentials.values()])],
@@ -37,7 +31,6 @@ const ROUTES: [string, RegExp, Handler][] = [
     const text = world.diffs.get(id)
     return text === undefined ? problem(404, 'no_diff', 'There is no diff.') : { status: 200, text }
   }],
-  ['GET', /^\/api\/executions\/([^/]+)\/timeline$/, (world, [id = '']) => found(world.timeline(id))],
   ['POST', /^\/api\/executions\/([^/]+)\/cancel$/, (world, [id = '']) => {
     world.cancels.get(id)?.()
     return accepted(world.position)
@@ -61,10 +54,6 @@ export function answerTo(world: World, method: string, url: URL, body: Body): An
     if (match !== null) return handler(world, match.slice(1).map(decodeURIComponent), body, url.searchParams)
   }
   return problem(404, 'no_such_page', 'The API has no such address.')
-}
-
-export function problem(status: number, code: string, detail: string): Answer {
-  return { status, body: { type: `https://sam.dev/problems/${code}`, title: code.replaceAll('_', ' '), status, code, detail } }
 }
 
 function agents(world: World): Answer {
@@ -144,7 +133,7 @@ function newIdea(world: World, project: string, id: string, description: string,
     needsInput: false,
   }
   world.ideas.set(id, idea)
-  world.record('IdeaCreated', { idea: id, project }, 'An idea was noted', 'owner')
+  world.record('IdeaCreated', { idea: id, project }, 'An idea was noted', 'Owner')
   return idea
 }
 
@@ -201,7 +190,7 @@ function stopNode(world: World, [id = '']: string[]): Answer {
   const node = world.nodes.get(id)
   if (node === undefined) return gone()
   world.nodes.set(id, { ...node, state: 'stopped', warmUntil: null })
-  return accepted(world.record('NodeStopped', { node: id }, 'Stopped', 'owner'))
+  return accepted(world.record('NodeStopped', { node: id }, 'Stopped', 'Owner'))
 }
 
 function answered(world: World, request: string, answer: string): Answer {
@@ -223,27 +212,6 @@ function choicesIn(body: Body): StartChoices {
   }
 }
 
-function text(body: Body, name: string): string {
-  const value = body[name]
-  return typeof value === 'string' ? value : ''
-}
-
 function newest<T extends { updatedAt: string }>(entries: T[]): T[] {
   return entries.sort((a, b) => b.updatedAt.localeCompare(a.updatedAt))
-}
-
-function ok(body: unknown): Answer {
-  return { status: 200, body }
-}
-
-function accepted(position: number, ids: object = {}): Answer {
-  return { status: 202, body: { position, ...ids } }
-}
-
-function found(body: unknown): Answer {
-  return body === undefined ? gone() : ok(body)
-}
-
-function gone(): Answer {
-  return problem(404, 'not_found', 'There is nothing with this id. It may belong to another installation.')
 }

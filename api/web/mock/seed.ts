@@ -3,12 +3,15 @@
 import { randomUUID } from 'node:crypto'
 import type { Execution, Idea, Item, Session, Stage, Step } from '../src/api/types.ts'
 import { NODE } from './execution.ts'
+import type { LoggedEvent } from './log.ts'
 import { World } from './world.ts'
 
 export const PROJECT = 'a1f3c2d4-0000-4000-8000-000000000001'
 export const LONG_SESSION = 'a1f3c2d4-0000-4000-8000-000000000002'
 export const DONE_EXECUTION = 'a1f3c2d4-0000-4000-8000-000000000003'
 const LONG_ITEMS = 600
+/** When the steps of the done execution began, in minutes before now, and when the last ended. */
+const STEP_MINUTES = [50, 49.8, 49.8, 49.8, 48, 47.5, 46.5, 43]
 
 export function emptyWorld(pace: number): World {
   return new World(pace)
@@ -46,6 +49,17 @@ export function seededWorld(pace: number): World {
   addIdea(world, 'Port the display driver to the new board revision', 'parked', 'The repository has no branch "rev-c".')
   addLongSession(world)
   world.position = 5_000
+  return world
+}
+
+/** A read model that could not take an event, and a stream that cannot be folded. */
+export function troubledWorld(pace: number): World {
+  const world = seededWorld(pace)
+  world.projections.set('chat_search', {
+    name: 'chat_search', state: 'parked', position: 0, lag: 0, parkedPosition: 4_871, parkedAt: ago(14),
+    reason: 'database disk image is malformed (while inserting into chat_words)',
+  })
+  world.damaged.push({ kind: 'node', stream: NODE, sequence: 17, reason: 'Event 17 is of version 9; this SAM knows version 2 at most.' })
   return world
 }
 
@@ -91,7 +105,7 @@ function addDoneIdea(world: World): void {
     node: NODE,
     state: 'done',
     step: 'running',
-    steps: names.map((step, index): Step => ({ step, state: index === 1 || index === 2 ? 'skipped' : 'done', reason: index === 1 ? 'local is already running' : null, startedAt: ago(50 - index), endedAt: ago(49.7 - index) })),
+    steps: names.map((step, index): Step => ({ step, state: index === 1 || index === 2 ? 'skipped' : 'done', reason: index === 1 ? 'local is already running' : null, startedAt: ago(STEP_MINUTES[index] ?? 0), endedAt: ago(STEP_MINUTES[index + 1] ?? 0) })),
     codingAgent: 'claude-code',
     profile: 'lightweight',
     permissions: 'allow',
@@ -117,33 +131,7 @@ function addDoneIdea(world: World): void {
   }
   world.executions.set(execution.id, execution)
   world.diffs.set(execution.id, DIFF)
-  world.timelines.set(
-    execution.id,
-    (
-      [
-        ['idea', 'IdeaSubmitted', 'The idea was submitted', 'owner'],
-        ['execution', 'ExecutionRequested', 'An execution was requested', 'sam'],
-        ['node', 'WorkspacePlaced', 'A workspace was placed on local', 'sam'],
-        ['workspace', 'WorkspaceOpened', 'sam-base:1 runs, the branch is checked out', 'agent'],
-        ['session', 'TurnEnded', 'Claude Code ended its turn', 'agent'],
-        ['execution', 'ExecutionDone', `Pushed ${branch}`, 'sam'],
-      ] as const
-    ).map(([kind, event, summary, actor], index) => ({
-      position: 4_100 + index * 7,
-      at: ago(50 - index),
-      kind,
-      stream: execution.id,
-      sequence: index + 1,
-      event,
-      summary,
-      actor,
-      cause: index === 0 ? null : { position: 4_100 + (index - 1) * 7 },
-      attempt: 1,
-      phase: null,
-      sinceMs: index * 60_000,
-      tookMs: null,
-    })),
-  )
+  addPast(world, execution)
   putAll(world, session, [
     message('Show wind speed in knots, beside metres per second.', 'person'),
     message('The display formats values in `src/display.rs`; a conversion fits into `src/units.rs`.', 'agent', 'thought'),
@@ -155,6 +143,45 @@ function addDoneIdea(world: World): void {
     message('Wind speed is shown in **knots** now, in brackets after metres per second:\n\n```rust\nformat!("{:.1} m/s ({:.0} kn)", speed.0, speed.knots())\n```\n\n- the factor is 1.943 844\n- three tests cover it', 'agent'),
     { item: 'turn_end', ...base(), end: 'stopped', reason: 'end_turn' },
   ])
+  endPast(world, execution)
+}
+
+/** What the log has of the done execution: who did what, and a workspace that came up at the second attempt only. */
+function addPast(world: World, { id: execution, idea, session, branch }: Execution): void {
+  const workspace = 'a1f3c2d4-0000-4000-8000-00000000000c'
+  const past: [number, string, string, string, string, string, Partial<LoggedEvent>][] = [
+    [50, 'idea', idea, 'IdeaSubmitted', 'Show wind speed in knots', 'Owner', { state: { stage: 'executing', branch } }],
+    [50, 'execution', execution, 'ExecutionRequested', 'An execution was requested', 'SAM', { phase: 'node_selection', state: { step: 'node_selection', branch } }],
+    [49.9, 'node', NODE, 'NodeSelected', 'local has room for one more', 'SAM', { phase: 'node_selection', tookMs: 18_000, state: { Running: { slots: 3, placed: [] } } }],
+    [49.8, 'execution', execution, 'StepSkipped', 'local is already running', 'SAM', { phase: 'node_provisioning', state: { step: 'node_provisioning', branch } }],
+    [49.8, 'execution', execution, 'StepSkipped', 'connected', 'SAM', { phase: 'node_agent_ready', state: { step: 'node_agent_ready', branch } }],
+    [49.7, 'node', NODE, 'WorkspacePlaced', 'A workspace was placed on local', 'SAM', { phase: 'workspace_creation', state: { Running: { slots: 3, placed: [{ workspace, execution }] } } }],
+    [49, 'workspace', workspace, 'WorkspaceFailed', 'The image could not be pulled: connection reset', 'agent on local', { phase: 'workspace_creation', tookMs: 42_000, state: { Failed: { reason: 'connection reset' } } }],
+    [48.9, 'process', execution, 'IntentRepeated', 'The workspace is created again', 'SAM', { phase: 'workspace_creation', attempt: 2 }],
+    [48, 'workspace', workspace, 'WorkspaceOpened', 'sam-base:1 runs', 'agent on local', { phase: 'workspace_creation', attempt: 2, tookMs: 54_000, state: { Running: { image: 'sam-base:1', branch } } }],
+    [47.5, 'git', workspace, 'BranchCheckedOut', `Checked out ${branch} at 41d0c9be77`, 'agent on local', { phase: 'workspace_ready', tookMs: 30_000 }],
+    [47, 'session', session, 'AgentStarted', 'Claude Code over ACP', 'agent on local', { phase: 'agent_session', tookMs: 30_000 }],
+    [46, 'execution', execution, 'StepEntered', 'The prompt was sent', 'SAM', { phase: 'running', state: { step: 'running', branch } }],
+  ]
+  for (const [minutes, kind, stream, event, summary, actor, more] of past) {
+    world.position += 7
+    world.log.append({ position: world.position, at: ago(minutes), kind, stream, event, summary, actor, project: PROJECT, idea, execution, session, ...more })
+  }
+}
+
+function endPast(world: World, { id: execution, idea, session, branch }: Execution): void {
+  const past: [number, string, string, string, string, string, Partial<LoggedEvent>][] = [
+    [43, 'execution', execution, 'ExecutionFinishing', 'What is left is committed', 'SAM', { phase: 'finishing', state: { step: 'finishing', branch } }],
+    [42.4, 'git', execution, 'committed', '12fa77be0c Cover the conversion with tests', 'SAM', { phase: 'finishing' }],
+    [42.3, 'git', execution, 'committed', '7be01c93d2 Show wind speed in knots', 'SAM', { phase: 'finishing', tookMs: 42_000 }],
+    [42.2, 'git', execution, 'Pushed', `Pushed ${branch}`, 'agent on local', { phase: 'push' }],
+    [42, 'execution', execution, 'ExecutionDone', `Pushed ${branch}`, 'SAM', { phase: 'push', tookMs: 12_000, state: { step: 'done', branch } }],
+    [42, 'idea', idea, 'IdeaDone', 'Show wind speed in knots', 'SAM', { state: { stage: 'done', branch } }],
+  ]
+  for (const [minutes, kind, stream, event, summary, actor, more] of past) {
+    world.position += 7
+    world.log.append({ position: world.position, at: ago(minutes), kind, stream, event, summary, actor, project: PROJECT, idea, execution, session, ...more })
+  }
 }
 
 function addLongSession(world: World): void {

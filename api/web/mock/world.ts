@@ -1,11 +1,12 @@
 // The simulated control plane's state: what the read models would say, and who listens.
 //
 // It keeps the promises that the UI relies on: one position order, a frame for every change, chunks that run ahead of
-// items. Deliberately absent: an event log, and anything that survives the process.
+// items. Deliberately absent: anything that survives the process.
 
 import type {
   CodingAgentKind,
   Credential,
+  DamagedStream,
   Execution,
   Idea,
   Item,
@@ -13,12 +14,12 @@ import type {
   Project,
   ServerFrame,
   Session,
+  PhaseName,
+  Projection,
   TextKind,
-  Timeline,
-  TimelineEntry,
-  TimelineKind,
   Workspace,
 } from '../src/api/types.ts'
+import { Log } from './log.ts'
 
 type Changed = Extract<ServerFrame, { type: 'changed' }>
 export type Touched = Omit<Changed, 'type' | 'position' | 'event'>
@@ -36,11 +37,13 @@ export class World {
   readonly executions = new Map<string, Execution>()
   readonly sessions = new Map<string, Session>()
   readonly items = new Map<string, Map<string, Item>>()
-  readonly timelines = new Map<string, TimelineEntry[]>()
+  readonly log = new Log()
+  readonly projections = new Map<string, Projection>(PROJECTIONS.map((name) => [name, runningProjection(name)]))
   readonly diffs = new Map<string, string>()
   readonly nodes = new Map<string, NodeView>()
   readonly workspaces = new Map<string, Workspace>()
   readonly credentials = new Map<string, Credential>()
+  damaged: DamagedStream[] = []
   /** Texts that are still being written, by message. */
   readonly openTexts = new Map<string, OpenText>()
   /** Who waits for a person's answer, by permission request. */
@@ -62,47 +65,23 @@ export class World {
   }
 
   /** Records that something happened and tells every page. */
-  record(event: string, touched: Touched, summary: string, by = 'sam'): number {
+  record(event: string, touched: Touched, summary: string, by = 'SAM', phase?: PhaseName): number {
     this.position += 1
-    const execution = touched.execution ?? undefined
-    if (execution !== undefined) {
-      const entries = this.timelines.get(execution) ?? []
-      const last = entries.at(-1)
-      const [kind, id] = subjectOf(touched)
-      entries.push({
-        position: this.position,
-        at: this.now(),
-        kind,
-        stream: id,
-        sequence: entries.length + 1,
-        event,
-        summary,
-        actor: by,
-        cause: last === undefined ? null : { position: last.position },
-        attempt: 1,
-        phase: null,
-        sinceMs: 0,
-        tookMs: null,
-      })
-      this.timelines.set(execution, entries)
-    }
+    const [kind, id] = subjectOf(touched)
+    this.log.append({
+      position: this.position,
+      at: this.now(),
+      kind,
+      stream: id,
+      event,
+      summary,
+      actor: by,
+      ...idsIn(touched),
+      ...(phase === undefined ? {} : { phase }),
+      ...this.#stateOf(kind, id),
+    })
     this.tell({ type: 'changed', position: this.position, event, ...touched })
     return this.position
-  }
-
-  /** The account of an execution, if there is such an execution. */
-  timeline(id: string): Timeline | undefined {
-    const execution = this.executions.get(id)
-    if (execution === undefined) return undefined
-    return {
-      execution: id,
-      idea: execution.idea,
-      position: this.position,
-      requestedAt: execution.requestedAt,
-      endedAt: execution.endedAt ?? null,
-      phases: [],
-      entries: this.timelines.get(id) ?? [],
-    }
   }
 
   /** Adds or replaces an item of a conversation; its place is where it first stood. */
@@ -112,6 +91,21 @@ export class World {
     this.items.set(session, items)
     const placed = { ...item, position: items.get(item.key)?.position ?? this.position }
     items.set(item.key, placed)
+    const { project, idea, execution, state } = this.sessions.get(session) ?? {}
+    this.log.append({
+      position: this.position,
+      at: item.at || this.now(),
+      kind: 'session',
+      stream: session,
+      event: ITEM_EVENTS[item.item],
+      summary: summaryOf(placed),
+      actor: item.item === 'message' && item.author === 'person' ? 'Owner' : 'agent',
+      session,
+      item: structuredClone(placed),
+      state: { state, items: items.size },
+      ...idsIn({ project, idea, execution }),
+      ...(execution ? { phase: 'running' as const } : {}),
+    })
     this.tell({ type: 'item', session, position: this.position, item: placed })
   }
 
@@ -146,12 +140,13 @@ export class World {
     this.countExecuting(idea.project)
   }
 
-  changeExecution(id: string, change: Partial<Execution>, event: string, summary: string): void {
+  changeExecution(id: string, change: Partial<Execution>, event: string, summary: string, by = 'SAM'): void {
     const execution = this.executions.get(id)
     if (execution === undefined) return
     this.executions.set(id, { ...execution, ...change })
     const { project, idea, session } = execution
-    this.record(event, { execution: id, project, idea, session }, summary)
+    const step = change.step ?? this.executions.get(id)?.step
+    this.record(event, { execution: id, project, idea, session }, summary, by, change.state === 'finishing' ? 'finishing' : step)
   }
 
   tell(frame: ServerFrame): void {
@@ -161,6 +156,14 @@ export class World {
   agentFor(project: Project, asked: CodingAgentKind | null | undefined): CodingAgentKind {
     const fallback = this.credentials.has('anthropic') ? 'claude-code' : 'demo'
     return asked ?? project.defaults.codingAgent ?? fallback
+  }
+
+  #stateOf(kind: string, id: string): { state?: unknown } {
+    const states: Record<string, Map<string, unknown>> = {
+      project: this.projects, idea: this.ideas, execution: this.executions, session: this.sessions, node: this.nodes, workspace: this.workspaces,
+    }
+    const state = states[kind]?.get(id)
+    return state === undefined ? {} : { state: structuredClone(state) }
   }
 
   private putText(message: string, isComplete: boolean): void {
@@ -191,11 +194,54 @@ export class World {
   }
 }
 
-function subjectOf(touched: Touched): [TimelineKind, string] {
-  const { workspace, node, session, execution, idea } = touched
+const PROJECTIONS = ['chat_search', 'chat_transcript', 'execution_timeline', 'idea_board', 'node_fleet', 'workspace_list']
+
+function runningProjection(name: string): Projection {
+  return { name, state: 'running', position: 0, lag: 0 }
+}
+
+const ITEM_EVENTS = {
+  message: 'MessageRecorded',
+  tool_call: 'ToolCallRecorded',
+  plan: 'PlanRecorded',
+  permission: 'PermissionRequested',
+  turn_end: 'TurnEnded',
+  notice: 'Noticed',
+} satisfies Record<Item['item'], string>
+
+function summaryOf(item: Item): string {
+  switch (item.item) {
+    case 'message':
+      return item.text.slice(0, 80)
+    case 'tool_call':
+    case 'permission':
+      return item.title
+    case 'plan':
+      return `A plan of ${item.entries.length} entries`
+    case 'turn_end':
+      return `The turn ended: ${item.reason}`
+    case 'notice':
+      return item.text
+  }
+}
+
+type Ids = { [Name in 'project' | 'idea' | 'execution' | 'session']?: string | null | undefined }
+
+function idsIn({ project, idea, execution, session }: Ids): { project?: string; idea?: string; execution?: string; session?: string } {
+  return {
+    ...(project ? { project } : {}),
+    ...(idea ? { idea } : {}),
+    ...(execution ? { execution } : {}),
+    ...(session ? { session } : {}),
+  }
+}
+
+function subjectOf(touched: Touched): [string, string] {
+  const { workspace, node, session, execution, idea, project } = touched
   if (workspace) return ['workspace', workspace]
   if (node) return ['node', node]
   if (execution) return ['execution', execution]
   if (session) return ['session', session]
-  return ['idea', idea ?? '']
+  if (idea) return ['idea', idea]
+  return ['project', project ?? '']
 }

@@ -51,12 +51,20 @@ export const router = createBrowserRouter([
             ...later(async () => (await import('~/pages/IdeasPage')).IdeasPage),
           },
           {
+            path: 'projects/:project/activity',
+            ...later(async () => (await import('~/pages/ActivityPage')).ActivityPage),
+          },
+          {
             path: 'projects/:project/settings',
             ...later(async () => (await import('~/pages/ProjectSettingsPage')).ProjectSettingsPage),
           },
           {
             path: 'executions/:execution',
-            ...later(async () => (await import('~/pages/ExecutionPage')).ExecutionPage),
+            ...later(async () => (await import('~/pages/ExecutionPage')).ExecutionTimelinePage),
+          },
+          {
+            path: 'executions/:execution/changes',
+            ...later(async () => (await import('~/pages/ExecutionPage')).ExecutionChangesPage),
           },
           {
             path: 'nodes',
@@ -69,6 +77,18 @@ export const router = createBrowserRouter([
           {
             path: 'settings',
             ...later(async () => (await import('~/pages/SettingsPage')).SettingsPage),
+          },
+          {
+            path: 'settings/system',
+            ...later(async () => (await import('~/pages/SystemPage')).SystemPage),
+          },
+          {
+            path: 'settings/audit',
+            ...later(async () => (await import('~/pages/AuditPage')).AuditPage),
+          },
+          {
+            path: 'search',
+            ...later(async () => (await import('~/pages/SearchPage')).SearchPage),
           },
           {
             path: '*',

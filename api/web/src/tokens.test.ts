@@ -13,6 +13,12 @@ const PAIRS: [string, string, number][] = [
   ['busy', 'busy-soft', 4.5],
   ['wait', 'wait-soft', 4.5],
   ['bad', 'bad-soft', 4.5],
+  ['text', 'wait-soft', 7],
+  ['text', 'busy-soft', 7],
+  ['text-soft', 'busy-soft', 4.5],
+  ['surface-1', 'good', 4.5],
+  ['surface-1', 'bad', 4.5],
+  ['surface-1', 'busy', 4.5],
   ['text', 'diff-add', 7],
   ['text', 'diff-remove', 7],
   ['text', 'accent-soft', 7],
@@ -36,7 +42,7 @@ describe.each([
 })
 
 test('no other stylesheet names a colour', () => {
-  for (const file of ['base.css', 'ui/ui.css', 'components/components.css', 'components/chat.css', 'components/diff.css', 'pages/pages.css']) {
+  for (const file of ['base.css', 'ui/ui.css', 'components/components.css', 'components/chat.css', 'components/diff.css', 'components/timeline.css', 'pages/pages.css', 'pages/log.css']) {
     const css = readFileSync(new URL(file, import.meta.url), 'utf8')
     expect(css.match(/#[0-9a-f]{3,8}\b|rgba?\(|hsl/gi), file).toBeNull()
   }

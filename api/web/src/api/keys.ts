@@ -14,9 +14,16 @@ export const keys = {
   execution: (execution: string) => ['execution', execution],
   diff: (execution: string) => ['diff', execution],
   timeline: (execution: string) => ['timeline', execution],
+  moment: (execution: string, position: number) => ['moment', execution, String(position)],
+  activity: (project: string) => ['activity', project],
+  audit: (filter: string) => ['audit', filter],
+  auditHeads: () => ['audit-heads'],
+  projections: () => ['projections'],
+  search: (text: string, project: string) => ['search', text, project],
   sessions: (project: string) => ['sessions', project],
   session: (session: string) => ['session', session],
   items: (session: string) => ['items', session],
+  itemsAround: (session: string, position: number) => ['items-around', session, String(position)],
   nodes: () => ['nodes'],
   workspaces: () => ['workspaces'],
   workspace: (workspace: string) => ['workspace', workspace],
@@ -28,7 +35,7 @@ type Changed = Extract<ServerFrame, { type: 'changed' }>
 export function changedKeys(changed: Changed): (readonly string[])[] {
   const { project, idea, execution, session, node, workspace } = changed
   const touched: (readonly string[])[] = []
-  if (project) touched.push(keys.project(project))
+  if (project) touched.push(keys.project(project), keys.activity(project))
   if (project && !session && !node && !workspace) touched.push(keys.projects())
   if (idea) touched.push(keys.idea(idea))
   if (idea || execution) touched.push(project ? keys.ideas(project) : keys.allIdeas())

@@ -1,6 +1,8 @@
 // What the pages read. The query cache is the only state of the UI besides the address.
 
 import {
+  infiniteQueryOptions,
+  keepPreviousData,
   queryOptions,
   useMutation,
   type UseMutationResult,
@@ -19,6 +21,22 @@ import {
 import { endpoints } from '~/paths'
 
 const PAGE_ITEMS = 100
+const TIMELINE_PERIOD_MS = 2_000
+const HEADS_PERIOD_MS = 10_000
+const PROJECTIONS_PERIOD_MS = 30_000
+const MENDING_PERIOD_MS = 2_000
+/** How many positions after a message may be on the page that begins with it: fewer than a page has items. */
+const AFTER_MESSAGE = 40
+
+/** Lists that are read backwards: each page says where the next one ends. */
+const BY_POSITION = {
+  initialPageParam: 0,
+  getNextPageParam: (page: { next?: number | null }) => page.next ?? undefined,
+}
+
+function pageAddress(address: string, query: Record<string, string>, before: number): string {
+  return `${address}?${new URLSearchParams({ ...query, ...(before > 0 && { before: String(before) }) })}`
+}
 
 export const signedInQuery = queryOptions({
   queryKey: keys.signedIn(),
@@ -67,8 +85,77 @@ export const executionQuery = (execution: string) =>
 export const timelineQuery = (execution: string) =>
   queryOptions({
     queryKey: keys.timeline(execution),
-    queryFn: ({ signal }) => read<Api.Timeline>(endpoints.executionTimeline(execution), signal),
+    queryFn: ({ signal }) =>
+      read<Api.Timeline>(endpoints.executionTimeline(execution), signal),
+    // Some of what happens to nodes and processes is announced without its execution.
+    refetchInterval: ({ state }) => (state.data?.endedAt ? false : TIMELINE_PERIOD_MS),
   })
+
+/** What everything was like at a position: that never changes, so it is asked for once. */
+export const momentQuery = (execution: string, position: number) =>
+  queryOptions({
+    queryKey: keys.moment(execution, position),
+    queryFn: ({ signal }) => read<Api.Moment>(endpoints.moment(execution, position), signal),
+    staleTime: Number.POSITIVE_INFINITY,
+  })
+
+export const activityQuery = (project: string) =>
+  infiniteQueryOptions({
+    queryKey: keys.activity(project),
+    queryFn: ({ signal, pageParam }) =>
+      read<Api.ActivityPage>(pageAddress(endpoints.activity(project), {}, pageParam), signal),
+    ...BY_POSITION,
+  })
+
+/** `filter` is the query as the API takes it. */
+export const auditEntriesQuery = (filter: string) =>
+  infiniteQueryOptions({
+    queryKey: keys.audit(filter),
+    queryFn: ({ signal, pageParam }) =>
+      read<Api.AuditPage>(
+        pageAddress(endpoints.audit(), Object.fromEntries(new URLSearchParams(filter)), pageParam),
+        signal,
+      ),
+    placeholderData: keepPreviousData,
+    staleTime: 0,
+    ...BY_POSITION,
+  })
+
+export const auditHeadsQuery = queryOptions({
+  queryKey: keys.auditHeads(),
+  queryFn: ({ signal }) => read<Api.AuditHeads>(endpoints.auditHeads(), signal),
+  refetchInterval: HEADS_PERIOD_MS,
+})
+
+export const projectionsQuery = queryOptions({
+  queryKey: keys.projections(),
+  queryFn: ({ signal }) => read<Api.Projections>(endpoints.projections(), signal),
+  // No event says that one was parked; soon again while one is or is being mended.
+  refetchInterval: ({ state }) =>
+    state.data?.projections.some((projection) => projection.state !== 'running')
+      ? MENDING_PERIOD_MS
+      : PROJECTIONS_PERIOD_MS,
+})
+
+/** Messages that hold all words of the text. */
+export const searchQuery = (text: string, project: string) =>
+  infiniteQueryOptions({
+    queryKey: keys.search(text, project),
+    queryFn: ({ signal, pageParam }) =>
+      read<Api.SearchPage>(
+        pageAddress(endpoints.search(), { q: text, ...(project && { project }) }, pageParam),
+        signal,
+      ),
+    enabled: hasWords(text),
+    placeholderData: keepPreviousData,
+    staleTime: 0,
+    ...BY_POSITION,
+  })
+
+/** Whether there is anything to look for. */
+export function hasWords(text: string): boolean {
+  return /[\p{L}\p{N}]/u.test(text)
+}
 
 export const diffQuery = (execution: string) =>
   queryOptions({
@@ -108,6 +195,21 @@ export const transcriptQuery = (session: string) =>
     structuralSharing: false,
   })
 
+/** The part of a conversation around a message, for when it is too far back to be reached from the end. */
+export const transcriptAroundQuery = (session: string, position: number) =>
+  queryOptions({
+    queryKey: keys.itemsAround(session, position),
+    queryFn: async ({ signal }) => {
+      const page = await read<Api.ItemPage>(
+        `${endpoints.sessionItems(session)}?limit=${PAGE_ITEMS}&before=${position + AFTER_MESSAGE}`,
+        signal,
+      )
+      return withLatestPage(EMPTY_TRANSCRIPT, page)
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    structuralSharing: false,
+  })
+
 export const nodesQuery = queryOptions({
   queryKey: keys.nodes(),
   queryFn: ({ signal }) => read<Api.NodeView[]>(endpoints.nodes(), signal),
@@ -124,18 +226,19 @@ export const workspaceQuery = (workspace: string) =>
     queryFn: ({ signal }) => read<Api.Workspace>(endpoints.workspace(workspace), signal),
   })
 
-/** Fetches what is before the oldest known item of a conversation. */
-export function useOlderItems(session: string) {
+/** Fetches what is before the oldest known item of a conversation, or of the part around a position. */
+export function useOlderItems(session: string, around?: number) {
   const cache = useQueryClient()
+  const key = around === undefined ? keys.items(session) : keys.itemsAround(session, around)
   return useMutation({
     mutationFn: async () => {
-      const known = cache.getQueryData<Transcript>(keys.items(session))
+      const known = cache.getQueryData<Transcript>(key)
       const before = known === undefined ? undefined : oldestPosition(known)
       if (before === undefined) return
       const page = await read<Api.ItemPage>(
         `${endpoints.sessionItems(session)}?before=${before}&limit=${PAGE_ITEMS}`,
       )
-      cache.setQueryData<Transcript>(keys.items(session), (current) =>
+      cache.setQueryData<Transcript>(key, (current) =>
         withOlderPage(current ?? EMPTY_TRANSCRIPT, page),
       )
     },
@@ -205,6 +308,12 @@ export const writes = {
     request: string
     option: string
   }) => write('POST', endpoints.permission(session, request), { option }),
+  eraseProject: ({ project, confirm }: { project: string; confirm: string }) =>
+    write('DELETE', endpoints.project(project), { confirm }),
+  verifyAudit: () => write<Api.AuditVerdict & Partial<Api.Accepted>>('POST', endpoints.verifyAudit()),
+  retryProjection: (name: string) => write<Partial<Api.Accepted>>('POST', endpoints.retryProjection(name)),
+  rebuildProjection: (name: string) =>
+    write<Partial<Api.Accepted>>('POST', endpoints.rebuildProjection(name)),
   stopNode: (node: string) => write('POST', endpoints.stopNode(node)),
 }
 

@@ -4,6 +4,7 @@ import { Navigate, NavLink, Outlet, useLocation, useNavigate } from 'react-route
 import { useLiveFeed, useLiveState } from '~/api/LiveProvider'
 import { isSignedOut, signedInQuery, writes } from '~/api/queries'
 import { Palette } from '~/components/Palette'
+import { ParkedBanner } from '~/components/ParkedBanner'
 import { ShortcutsDialog } from '~/components/ShortcutsDialog'
 import { focusNeighbour, modName, type Shortcut, useShortcuts } from '~/lib/shortcuts'
 import { paths } from '~/paths'
@@ -52,6 +53,8 @@ function SignedInFrame() {
       { keys: 'g d', label: 'Go to the dashboard', act: () => void navigate(paths.dashboard()) },
       { keys: 'g p', label: 'Go to projects', act: () => void navigate(paths.projects()) },
       { keys: 'g n', label: 'Go to nodes', act: () => void navigate(paths.nodes()) },
+      { keys: 'g f', label: 'Go to search', act: () => void navigate(paths.search()) },
+      { keys: 'g a', label: 'Go to the audit', act: () => void navigate(paths.audit()) },
       { keys: 'g s', label: 'Go to settings', act: () => void navigate(paths.settings()) },
     ],
     [navigate],
@@ -65,6 +68,7 @@ function SignedInFrame() {
       <div className="frame">
         <TopBar openPalette={() => setOverlay('palette')} openHelp={() => setOverlay('shortcuts')} />
         <ConnectionBar />
+        <ParkedBanner />
         <main id="content" className="content" tabIndex={-1}>
           <Outlet />
         </main>
@@ -111,6 +115,8 @@ function TopBar({ openPalette, openHelp }: { openPalette: () => void; openHelp: 
         trigger={<IconButton icon="gear" label="Settings and account" />}
         entries={[
           { label: 'Settings', act: () => void navigate(paths.settings()) },
+          { label: 'System', act: () => void navigate(paths.system()) },
+          { label: 'Audit', act: () => void navigate(paths.audit()) },
           { label: 'Keyboard shortcuts', act: openHelp },
           {
             label: `Sign out${signedIn.data === undefined ? '' : ` (${signedIn.data.account.name})`}`,

@@ -6,7 +6,7 @@ import { useWrite, writes } from '~/api/queries'
 import type { Idea, Stage } from '~/api/types'
 import { AgentName } from '~/components/DemoLabel'
 import { newId } from '~/lib/id'
-import { STAGES } from '~/lib/words'
+import { ERASED, STAGES } from '~/lib/words'
 import { paths } from '~/paths'
 import { useAnnounce } from '~/ui/Announcer'
 import { Badge } from '~/ui/Badge'
@@ -74,7 +74,7 @@ export function IdeaCard({
         onKeyDown={onKeyDown}
         onPointerDown={startDrag}
       >
-        <span className="idea-title">{idea.title}</span>
+        <span className="idea-title">{idea.title || ERASED}</span>
         {idea.parkedReason ? <span className="idea-reason">{idea.parkedReason}</span> : null}
         <span className="idea-facts">
           {idea.needsInput && <Badge tone="wait">Needs you</Badge>}

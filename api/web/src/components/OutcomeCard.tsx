@@ -64,7 +64,7 @@ function Pushed({ execution, result }: { execution: Execution; result: Execution
         ))}
       </ul>
       <div className="outcome-actions">
-        <LinkButton look="primary" to={paths.executionDiff(execution.id)} icon="edit">
+        <LinkButton look="primary" to={paths.executionChanges(execution.id)} icon="edit">
           View diff
         </LinkButton>
         <span className="soft">

@@ -1,11 +1,13 @@
-import { useQueries, useQuery } from '@tanstack/react-query'
+import { useInfiniteQuery, useQueries, useQuery } from '@tanstack/react-query'
 import { type KeyboardEvent, useId, useState } from 'react'
 import { useNavigate } from 'react-router'
-import { ideasQuery, projectsQuery } from '~/api/queries'
+import { hasWords, ideasQuery, projectsQuery, searchQuery } from '~/api/queries'
 import { paths } from '~/paths'
 import { STAGES } from '~/lib/words'
+import { plainText } from '~/lib/plainText'
 import { matches } from '~/lib/search'
 import { THEMES, useTheme } from '~/lib/theme'
+import { useSettled } from '~/lib/useSettled'
 import { Dialog } from '~/ui/Dialog'
 import { Icon, type IconName } from '~/ui/Icon'
 
@@ -18,6 +20,9 @@ interface Entry {
 }
 
 const SHOWN_MAX = 12
+const HITS_MAX = 5
+const SEARCHED_FROM = 3
+const REST_MS = 200
 
 /** Everything there is to go to or do, found by typing. */
 export function Palette({ isOpen, onClose }: { isOpen: boolean; onClose: () => void }) {
@@ -32,9 +37,10 @@ function PaletteBody({ onClose }: { onClose: () => void }) {
   const [text, setText] = useState('')
   const [chosen, setChosen] = useState(0)
   const id = useId()
-  const entries = useEntries()
+  const named = useEntries()
     .filter((entry) => matches(text, `${entry.label} ${entry.hint}`))
     .slice(0, SHOWN_MAX)
+  const entries = [...named, ...useFound(text.trim())]
   const current = Math.min(chosen, Math.max(0, entries.length - 1))
   const choose = (entry: Entry | undefined) => {
     if (entry === undefined) return
@@ -60,7 +66,7 @@ function PaletteBody({ onClose }: { onClose: () => void }) {
         aria-expanded="true"
         aria-controls={`${id}-list`}
         aria-activedescendant={entries[current] === undefined ? undefined : `${id}-${current}`}
-        placeholder="Project, idea, page…"
+        placeholder="Project, idea, page, or what was said…"
         value={text}
         onChange={(event) => {
           setText(event.target.value)
@@ -91,6 +97,31 @@ function PaletteBody({ onClose }: { onClose: () => void }) {
   )
 }
 
+/** What was said in conversations, and the page that shows all of it. */
+function useFound(text: string): Entry[] {
+  const navigate = useNavigate()
+  const asked = useSettled(text, REST_MS)
+  const found = useInfiniteQuery({ ...searchQuery(asked, ''), enabled: asked.length >= SEARCHED_FROM && hasWords(asked) })
+  if (!hasWords(text)) return []
+  const hits = asked === text && text.length >= SEARCHED_FROM ? (found.data?.pages[0]?.hits ?? []) : []
+  return [
+    ...hits.slice(0, HITS_MAX).map<Entry>((hit) => ({
+      id: `m-${hit.message}`,
+      label: plainText(hit.snippet.map((part) => part.text).join(' ')),
+      hint: `said in ${hit.sessionTitle}`,
+      icon: 'chat',
+      act: () => void navigate(paths.message(hit.project, hit.session, hit.message, hit.position)),
+    })),
+    {
+      id: 'search',
+      label: `Search all conversations for “${text}”`,
+      hint: 'search',
+      icon: 'search',
+      act: () => void navigate(paths.search(text)),
+    },
+  ]
+}
+
 function useEntries(): Entry[] {
   const navigate = useNavigate()
   const projects = useQuery(projectsQuery).data ?? []
@@ -102,6 +133,7 @@ function useEntries(): Entry[] {
     ...projects.flatMap<Entry>(({ id, name }) => [
       { id: `p-${id}`, label: name, hint: 'chat', icon: 'chat', act: go(paths.project(id)) },
       { id: `b-${id}`, label: name, hint: 'ideas board', icon: 'board', act: go(paths.ideas(id)) },
+      { id: `a-${id}`, label: name, hint: 'activity', icon: 'clock', act: go(paths.activity(id)) },
     ]),
     ...ideas.flatMap(({ data = [] }) =>
       data.map<Entry>((idea) => ({
@@ -117,6 +149,9 @@ function useEntries(): Entry[] {
     { id: 'd', label: 'Dashboard', hint: 'page', icon: 'home', act: go(paths.dashboard()) },
     { id: 'ps', label: 'Projects', hint: 'page', icon: 'folder', act: go(paths.projects()) },
     { id: 'n', label: 'Nodes and workspaces', hint: 'page', icon: 'server', act: go(paths.nodes()) },
+    { id: 'f', label: 'Search', hint: 'page', icon: 'search', act: go(paths.search()) },
+    { id: 'sy', label: 'System', hint: 'page', icon: 'server', act: go(paths.system()) },
+    { id: 'a', label: 'Audit', hint: 'page', icon: 'shield', act: go(paths.audit()) },
     { id: 's', label: 'Settings', hint: 'page', icon: 'gear', act: go(paths.settings()) },
     ...THEMES.map<Entry>((theme) => ({
       id: `theme-${theme}`,

@@ -7,7 +7,7 @@ import { Icon } from '~/ui/Icon'
 import { useTitle } from '~/ui/Page'
 import { ProblemNote } from '~/ui/Notes'
 
-/** A project's head with its three places; the page below. */
+/** A project's head with its places; the page below. */
 export function ProjectFrame({ project, children }: { project: string; children: ReactNode }) {
   const { data, error } = useQuery(projectQuery(project))
   useTitle(data?.name ?? 'Project')
@@ -25,11 +25,15 @@ export function ProjectFrame({ project, children }: { project: string; children:
         <nav aria-label="Project" className="tabs">
           <NavLink to={paths.project(project)} end className={({ isActive }) => tab(isActive || isChat())}>
             <Icon name="chat" />
-            Chat
+            <span className="tab-long">Chat</span>
           </NavLink>
           <NavLink to={paths.ideas(project)} className={({ isActive }) => tab(isActive)}>
             <Icon name="board" />
-            Ideas
+            <span className="tab-long">Ideas</span>
+          </NavLink>
+          <NavLink to={paths.activity(project)} className={({ isActive }) => tab(isActive)}>
+            <Icon name="clock" />
+            <span className="tab-long">Activity</span>
           </NavLink>
           <NavLink to={paths.projectSettings(project)} className={({ isActive }) => tab(isActive)}>
             <Icon name="gear" />

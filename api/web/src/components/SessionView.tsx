@@ -8,6 +8,7 @@ import {
   executionQuery,
   ideaQuery,
   sessionQuery,
+  transcriptAroundQuery,
   transcriptQuery,
   useOlderItems,
   useWrite,
@@ -26,23 +27,35 @@ import { activityOf, planOf } from '~/lib/rows'
 import { remember } from '~/lib/storage'
 import { targetOf } from '~/lib/toolContent'
 import { visibleItems } from '~/lib/transcript'
-import { EXECUTION_STATES, SESSION_STATES } from '~/lib/words'
+import { ERASED, EXECUTION_STATES, SESSION_STATES } from '~/lib/words'
 import { paths } from '~/paths'
 import { Badge } from '~/ui/Badge'
 import { Button } from '~/ui/Button'
 import { Elapsed } from '~/ui/Elapsed'
 import { Icon } from '~/ui/Icon'
-import { ProblemNote, Waiting } from '~/ui/Notes'
+import { Note, ProblemNote, Waiting } from '~/ui/Notes'
+
+/** A message, and where its item stands in the log. */
+export interface MessagePlace {
+  message: string
+  position: number
+}
 
 /** One conversation, live. */
-export function SessionView({ session: id }: { session: string }) {
+export function SessionView({ session: id, target }: { session: string; target: MessagePlace | undefined }) {
   useFollowed(id)
   const session = useQuery(sessionQuery(id))
-  const transcript = useQuery(transcriptQuery(id))
+  const latest = useQuery(transcriptQuery(id))
+  const isReached = target === undefined || (latest.data?.items.some(({ key }) => key === target.message) ?? false)
+  const around = useQuery({
+    ...transcriptAroundQuery(id, target?.position ?? 0),
+    enabled: !isReached && latest.data?.isLoaded === true,
+  })
+  const transcript = isReached ? latest : around
   const idea = useQuery({ ...ideaQuery(session.data?.idea ?? ''), enabled: Boolean(session.data?.idea) })
   const executionId = session.data?.execution ?? idea.data?.execution ?? ''
   const execution = useQuery({ ...executionQuery(executionId), enabled: executionId !== '' }).data
-  const older = useOlderItems(id)
+  const older = useOlderItems(id, isReached ? undefined : target.position)
   useMarkedRead(session.data)
 
   const error = session.error ?? transcript.error
@@ -62,11 +75,21 @@ export function SessionView({ session: id }: { session: string }) {
         {plan !== undefined && <PlanPanel plan={plan} />}
       </div>
       <Transcript
+        key={isReached ? `latest ${target?.message ?? ''}` : `around ${target.message}`}
+        target={target?.message}
         items={items}
         hasMore={transcript.data.hasMore}
         isLoadingOlder={older.isPending}
         loadOlder={older.mutate}
-        footer={<Footer items={items} execution={execution} />}
+        footer={
+          isReached ? (
+            <Footer items={items} execution={execution} />
+          ) : (
+            <Note icon="clock">
+              This is an earlier part of the conversation. <Link to={paths.session(session.data.project, id)}>To the newest</Link>
+            </Note>
+          )
+        }
       />
       <Dock session={session.data} items={items} execution={execution} />
     </section>
@@ -84,13 +107,13 @@ function SessionHead({ session, execution }: { session: Session; execution: Exec
   return (
     <header className="session-head">
       <div className="session-name">
-        <h2>{session.title}</h2>
+        <h2>{session.title || ERASED}</h2>
         <p className="session-facts">
           <Badge tone={state.tone}>{state.label}</Badge>
           {execution !== undefined && (
             <>
               <AgentName kind={execution.codingAgent} />
-              <Link className="session-branch" to={paths.execution(execution.id)} title="Timeline and diff">
+              <Link className="session-branch" to={paths.execution(execution.id)} title="Timeline and changes">
                 <Icon name="branch" />
                 {execution.branch}
               </Link>

@@ -5,7 +5,7 @@ import type { Session } from '~/api/types'
 import { plainText } from '~/lib/plainText'
 import { isUnread } from '~/lib/unread'
 import { useRemembered } from '~/lib/storage'
-import { SESSION_STATES } from '~/lib/words'
+import { ERASED, SESSION_STATES } from '~/lib/words'
 import { paths } from '~/paths'
 import { StateDot } from '~/ui/Badge'
 import { LinkButton } from '~/ui/Button'
@@ -46,7 +46,7 @@ function SessionEntry({ session }: { session: Session }) {
         <span className="session-line">
           <StateDot tone={state.tone} label={state.label} />
           <span className={unread ? 'session-title session-unread' : 'session-title'}>
-            {session.title}
+            {session.title || (session.state === 'working' ? 'Starting' : ERASED)}
             {unread && <span className="sr-only">, unread</span>}
           </span>
           {unread && <span className="unread-dot" aria-hidden="true" />}

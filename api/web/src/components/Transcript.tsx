@@ -8,7 +8,7 @@ import {
 } from 'react'
 import type { Item } from '~/api/types'
 import { announcementOf, TranscriptRow } from '~/components/TranscriptRow'
-import { rowsOf } from '~/lib/rows'
+import { isRowOf, rowsOf } from '~/lib/rows'
 import { useAnnounce } from '~/ui/Announcer'
 import { Button } from '~/ui/Button'
 
@@ -16,6 +16,7 @@ const ROW_HEIGHT_GUESS = 56
 const NEAR_END = 48
 const OLDER_ROWS_LEFT = 3
 const INPUT_WAKE_MS = 400
+const NOTHING: readonly Item[] = []
 
 /**
  * A conversation of any length: only what is in sight is drawn.
@@ -29,18 +30,24 @@ export function Transcript({
   isLoadingOlder,
   loadOlder,
   footer,
+  target,
+  isPast = false,
 }: {
   items: readonly Item[]
   hasMore: boolean
   isLoadingOlder: boolean
   loadOlder: () => void
   footer: ReactNode
+  /** Opens at this item instead of at the end. */
+  target?: string | undefined
+  /** Shows what was, so nothing in it is news. */
+  isPast?: boolean
 }) {
   const rows = rowsOf(items)
   const scroller = useRef<HTMLDivElement>(null)
   const content = useRef<HTMLDivElement>(null)
   const hasStarted = useRef(false)
-  usePinnedToEnd(scroller, content)
+  usePinnedToEnd(scroller, content, target === undefined)
   const nRows = rows.length + 1
   // Its functions are never passed on to memoised children, which is what the rule guards against.
   // eslint-disable-next-line react-hooks/incompatible-library
@@ -56,12 +63,15 @@ export function Transcript({
   const shown = list.getVirtualItems()
   const first = shown[0]?.index ?? 0
 
-  // The first page is read from its end; only then may what is above it be asked for.
+  const targetIndex = target === undefined ? -1 : rows.findIndex((row) => isRowOf(row, target))
+
+  // The first page is read from its end or from what was looked for; only then may what is above it be asked for.
   useLayoutEffect(() => {
     if (hasStarted.current || rows.length === 0) return
     hasStarted.current = true
-    list.scrollToEnd()
-  }, [list, rows.length])
+    if (targetIndex >= 0) list.scrollToIndex(targetIndex, { align: 'center' })
+    else list.scrollToEnd()
+  }, [list, rows.length, targetIndex])
 
   // Fetches what is above once it comes near; the reading position is kept by `anchorTo`.
   useEffect(() => {
@@ -71,7 +81,7 @@ export function Transcript({
     if (first < OLDER_ROWS_LEFT && outer.scrollTop < 2 * outer.clientHeight) loadOlder()
   }, [first, hasMore, isLoadingOlder, loadOlder])
 
-  useAnnouncements(items)
+  useAnnouncements(isPast ? NOTHING : items)
   return (
     <div className="transcript-frame">
       {/* eslint-disable jsx-a11y/no-noninteractive-tabindex -- a region that scrolls must be reachable by keyboard */}
@@ -97,7 +107,8 @@ export function Transcript({
                 key={key}
                 ref={list.measureElement}
                 data-index={index}
-                className="transcript-row"
+                className={index === targetIndex ? 'transcript-row transcript-target' : 'transcript-row'}
+                aria-current={index === targetIndex ? 'true' : undefined}
                 style={{ transform: `translateY(${start}px)` }}
               >
                 {row === undefined ? footer : <TranscriptRow row={row} />}
@@ -124,12 +135,13 @@ export function Transcript({
 function usePinnedToEnd(
   scroller: RefObject<HTMLDivElement | null>,
   content: RefObject<HTMLDivElement | null>,
+  isPinnedAtFirst: boolean,
 ): void {
   // Sizes and scrolling are the browser's; React hears of neither.
   useEffect(() => {
     const [outer, inner] = [scroller.current, content.current]
     if (outer === null || inner === null) return
-    let isPinned = true
+    let isPinned = isPinnedAtFirst
     let inputAt = Number.NEGATIVE_INFINITY
     const observer = new ResizeObserver(() => {
       if (isPinned) outer.scrollTop = outer.scrollHeight
@@ -155,7 +167,7 @@ function usePinnedToEnd(
       for (const input of inputs) outer.removeEventListener(input, noteInput)
       outer.removeEventListener('scroll', noteScroll)
     }
-  }, [scroller, content])
+  }, [scroller, content, isPinnedAtFirst])
 }
 
 /** Tells screen readers whole things as they are finished, not letters as they stream. */

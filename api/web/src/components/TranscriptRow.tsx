@@ -2,6 +2,7 @@ import { memo, useDeferredValue } from 'react'
 import type { Item, MessageItem, PermissionItem, TurnEndItem } from '~/api/types'
 import { ReadsCard, ToolCallCard } from '~/components/ToolCallCard'
 import type { Row } from '~/lib/rows'
+import { ERASED } from '~/lib/words'
 import { Ago } from '~/ui/Elapsed'
 import { Icon } from '~/ui/Icon'
 import { Markdown } from '~/ui/Markdown'
@@ -49,7 +50,7 @@ function Answer({ message }: { message: MessageItem }) {
 function PersonMessage({ message }: { message: MessageItem }) {
   return (
     <article className="message message-person" aria-label="You wrote">
-      <p className="person-text">{message.text}</p>
+      {message.text === '' ? <p className="erased">{ERASED}</p> : <p className="person-text">{message.text}</p>}
       <p className="message-meta">
         {message.isQueued ? (
           <span className="queued">
@@ -102,7 +103,7 @@ function PermissionRecord({ permission }: { permission: PermissionItem }) {
             <span className="soft"> ({BY[answer.by]})</span>
           </>
         ) : (
-          <strong>waits for your answer below</strong>
+          <strong>waits for an answer</strong>
         )}
       </span>
     </p>

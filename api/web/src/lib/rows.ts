@@ -13,7 +13,8 @@ export function rowsOf(items: readonly Item[]): Row[] {
   const rows: Row[] = []
   for (const item of items) {
     if (item.item === 'plan') continue
-    if (item.item === 'message' && item.text === '' && item.isComplete) continue
+    // What a person wrote is never empty: without a text it was erased, and that is shown.
+    if (item.item === 'message' && item.text === '' && item.isComplete && item.author === 'agent') continue
     if (item.item === 'tool_call' && isQuietRead(item)) {
       const last = rows.at(-1)
       if (last?.row === 'reads') {
@@ -32,6 +33,11 @@ export function rowsOf(items: readonly Item[]): Row[] {
       ? { row: 'item', key: row.key, item: only }
       : row
   })
+}
+
+/** Whether an item stands in a row, alone or in a group. */
+export function isRowOf(row: Row, key: string): boolean {
+  return row.row === 'reads' ? row.calls.some((call) => call.key === key) : row.item.key === key
 }
 
 /** The newest plan, unless it belongs to an execution before the one that began at `since`. */

@@ -14,6 +14,12 @@ export function clockDuration(ms: number): string {
   return hours > 0 ? `${hours}:${tail}` : tail
 }
 
+/** How long after a beginning: `+0:42.1`, `+1:02:03.0`. */
+export function offset(ms: number): string {
+  const tenths = Math.floor((Math.max(0, ms) % SECOND_MS) / 100)
+  return `+${clockDuration(ms)}.${tenths}`
+}
+
 /** `0.4 s`, `12 s`, `3 min 5 s`, `1 h 2 min`. */
 export function duration(ms: number): string {
   if (ms < 10 * SECOND_MS) return `${(Math.max(0, ms) / SECOND_MS).toFixed(1)} s`
@@ -46,6 +52,18 @@ export function minutesUntil(at: string, now: Date): number {
 
 export function fullTime(at: string): string {
   return new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+}
+
+/** `Today`, `Yesterday`, then the date. */
+export function dayName(at: string, now: Date): string {
+  const days = Math.round((startOfDay(now) - startOfDay(new Date(at))) / DAY_MS)
+  if (days === 0) return 'Today'
+  if (days === 1) return 'Yesterday'
+  return new Date(at).toLocaleDateString(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' })
+}
+
+function startOfDay(date: Date): number {
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime()
 }
 
 export function timeOfDay(at: string): string {

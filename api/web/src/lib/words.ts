@@ -3,9 +3,13 @@
 import type {
   ExecutionState,
   NodeState,
+  PhaseName,
+  PhaseState,
+  Projection,
   SessionState,
   Stage,
   StepName,
+  TimelineKind,
   ToolCallStatus,
   WorkspaceState,
 } from '~/api/types'
@@ -77,6 +81,38 @@ export const STEPS = {
   agent_session: 'Start the coding agent',
   running: 'Run',
 } satisfies Record<StepName, string>
+
+export const PHASES = {
+  ...STEPS,
+  finishing: 'Commit',
+  push: 'Push',
+} satisfies Record<PhaseName, string>
+
+export const PHASE_STATES = {
+  active: { label: 'now', tone: 'busy' },
+  done: { label: 'done', tone: 'good' },
+  failed: { label: 'failed', tone: 'bad' },
+  skipped: { label: 'not needed', tone: 'muted' },
+} satisfies Record<PhaseState, Word>
+
+export const KINDS = {
+  idea: 'Idea',
+  execution: 'Execution',
+  process: 'Process',
+  node: 'Node',
+  workspace: 'Workspace',
+  session: 'Chat',
+  git: 'Git',
+} satisfies Record<TimelineKind, string>
+
+export const PROJECTION_STATES = {
+  running: { label: 'Running', tone: 'good' },
+  parked: { label: 'Parked', tone: 'bad' },
+  rebuilding: { label: 'Rebuilding', tone: 'busy' },
+} satisfies Record<Projection['state'], Word>
+
+/** Stands where a text was whose key is destroyed. */
+export const ERASED = 'erased'
 
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`

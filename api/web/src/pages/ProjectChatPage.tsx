@@ -5,7 +5,8 @@ import { projectQuery } from '~/api/queries'
 import { NewIdea } from '~/components/NewIdea'
 import { ProjectFrame } from '~/components/ProjectFrame'
 import { SessionsList } from '~/components/SessionsList'
-import { SessionView } from '~/components/SessionView'
+import { type MessagePlace, SessionView } from '~/components/SessionView'
+import { positionIn } from '~/lib/timeline'
 import { Button } from '~/ui/Button'
 import { Dialog } from '~/ui/Dialog'
 import { Waiting } from '~/ui/Notes'
@@ -14,6 +15,7 @@ import { Waiting } from '~/ui/Notes'
 export function ProjectChatPage() {
   const { project = '', session } = useParams()
   const { data } = useQuery(projectQuery(project))
+  const target = placeIn(new URLSearchParams(useLocation().search))
   return (
     <ProjectFrame project={project}>
       <div className="chat">
@@ -22,7 +24,7 @@ export function ProjectChatPage() {
         </aside>
         <div className="chat-main">
           <SessionsDrawer key={useLocation().key} project={project} />
-          {session !== undefined && <SessionView key={session} session={session} />}
+          {session !== undefined && <SessionView key={session} session={session} target={target} />}
           {session === undefined && data === undefined && <Waiting>Loading the project</Waiting>}
           {session === undefined && data !== undefined && <NewIdea key={project} project={data} />}
         </div>
@@ -44,4 +46,10 @@ function SessionsDrawer({ project }: { project: string }) {
       </Dialog>
     </div>
   )
+}
+
+/** The message that the address leads to. */
+function placeIn(search: URLSearchParams): MessagePlace | undefined {
+  const [message, position] = [search.get('message'), positionIn(search.get('at'))]
+  return message === null || position === undefined ? undefined : { message, position }
 }

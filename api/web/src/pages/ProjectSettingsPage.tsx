@@ -1,11 +1,13 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
-import { useParams } from 'react-router'
+import { useNavigate, useParams } from 'react-router'
 import { keys } from '~/api/keys'
 import { agentsQuery, projectQuery, useWrite, writes } from '~/api/queries'
 import type { Project } from '~/api/types'
 import { ProjectFrame } from '~/components/ProjectFrame'
 import { agentLabel, PERMISSION_OPTIONS, PROFILE_OPTIONS } from '~/components/StartOptions'
+import { paths } from '~/paths'
+import { useAnnounce } from '~/ui/Announcer'
 import { Button } from '~/ui/Button'
 import { SelectField, TextField } from '~/ui/Field'
 import { ProblemNote, Waiting } from '~/ui/Notes'
@@ -20,7 +22,10 @@ export function ProjectSettingsPage() {
         {data === undefined ? (
           <Waiting>Loading the settings</Waiting>
         ) : (
-          <DefaultsForm key={data.id} project={data} />
+          <>
+            <DefaultsForm key={data.id} project={data} />
+            <EraseForm key={`erase ${data.id}`} project={data} />
+          </>
         )}
       </div>
     </ProjectFrame>
@@ -98,5 +103,61 @@ function DefaultsForm({ project }: { project: Project }) {
         </span>
       </div>
     </form>
+  )
+}
+
+/** Takes every text of the project away for good; asks for its name, since nothing brings them back. */
+function EraseForm({ project }: { project: Project }) {
+  const navigate = useNavigate()
+  const announce = useAnnounce()
+  const [confirm, setConfirm] = useState('')
+  const erase = useWrite(writes.eraseProject, [keys.projects()])
+  const submit = async () => {
+    await erase.mutateAsync({ project: project.id, confirm })
+    announce(`${project.name} was erased`)
+    await navigate(paths.projects())
+  }
+  return (
+    <section className="erase" aria-labelledby="erase">
+      <h2 id="erase">Erase this project</h2>
+      <p className="soft">
+        The key of its texts is destroyed: ideas, conversations and diffs can never be read again, here, in backups or in
+        exports, and search forgets them. The log keeps that something happened and when, with “erased” in place of what
+        was said. Branches in the repository stay.
+      </p>
+      <form
+        className="form"
+        onSubmit={(event) => {
+          event.preventDefault()
+          if (confirm === project.name) void submit().catch(() => undefined)
+        }}
+      >
+        <TextField
+          label={`Type ${project.name} to confirm`}
+          value={confirm}
+          autoComplete="off"
+          autoCapitalize="none"
+          spellCheck={false}
+          onChange={(event) => setConfirm(event.target.value)}
+        />
+        <ProblemNote error={erase.error} />
+        <div className="form-actions">
+          <Button
+            type="submit"
+            look="danger"
+            icon="remove"
+            blockedBy={
+              erase.isPending
+                ? 'It is being erased'
+                : confirm === project.name
+                  ? undefined
+                  : 'Type the name of the project first'
+            }
+          >
+            {erase.isPending ? 'Erasing' : 'Erase for ever'}
+          </Button>
+        </div>
+      </form>
+    </section>
   )
 }

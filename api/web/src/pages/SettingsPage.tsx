@@ -4,6 +4,7 @@ import { keys } from '~/api/keys'
 import { agentsQuery, credentialsQuery, signedInQuery, useWrite, writes } from '~/api/queries'
 import type { Credential } from '~/api/types'
 import { AgentName } from '~/components/DemoLabel'
+import { SettingsTabs } from '~/components/SettingsTabs'
 import { THEMES, useTheme } from '~/lib/theme'
 import { modName } from '~/lib/shortcuts'
 import { Badge } from '~/ui/Badge'
@@ -18,6 +19,7 @@ const ANTHROPIC = 'anthropic'
 export function SettingsPage() {
   return (
     <Page title="Settings">
+      <SettingsTabs />
       <CodingAgents />
       <AnthropicKey />
       <Appearance />

@@ -48,7 +48,7 @@ function Facts({ workspace }: { workspace: Workspace }) {
         <>
           <dt>Execution</dt>
           <dd>
-            <Link to={paths.execution(workspace.execution)}>Timeline and diff</Link>
+            <Link to={paths.execution(workspace.execution)}>Timeline and changes</Link>
           </dd>
         </>
       ) : null}
