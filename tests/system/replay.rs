@@ -1,6 +1,6 @@
 //! `sam replay` and `sam log rebuild --check`, with a server and without one, and the same over HTTP.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tests::world::{Store, World, id_in, random};
 
@@ -65,6 +65,11 @@ async fn is_replayed() -> Result<()> {
     world.end().await
 }
 
+/// The list that a document has under a name.
+fn list<'a>(document: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
+    document[name].as_array().with_context(|| format!("{name} is missing: {document:#}"))
+}
+
 /// The one document that a command prints.
 async fn of_json(world: &World, words: &[&str]) -> Result<Value> {
     let output = sam(world, words).await?;
@@ -75,25 +80,25 @@ async fn of_json(world: &World, words: &[&str]) -> Result<Value> {
 async fn is_told_at_positions(world: &World, browser: &Browser, timeline: &Value) -> Result<()> {
     let id = timeline["execution"].as_str().unwrap_or_default();
     let path = format!("/api/executions/{id}/at");
-    let entries = timeline["entries"].as_array().unwrap();
-    let of = |event: &str| entries.iter().find(|entry| entry["event"] == event).unwrap();
-    let posted = &of("message_posted")["position"];
+    let entries = list(timeline, "entries")?;
+    let of =
+        |event: &str| entries.iter().find(|entry| entry["event"] == event).context("it is told");
+    let posted = &of("message_posted")?["position"];
     let early = browser.get(&format!("{path}/{posted}")).await?;
     assert_eq!(early.status, 200, "{early:?}");
-    assert_eq!(early.body["at"], of("message_posted")["at"]);
-    let items = early.body["chat"]["items"].as_array().unwrap();
+    assert_eq!(early.body["at"], of("message_posted")?["at"]);
+    let items = list(&early.body["chat"], "items")?;
     assert_eq!(items.len(), 1, "only the prompt was there: {items:#?}");
-    assert!(items[0]["text"].as_str().unwrap().contains("hello there"));
-    let kinds = |body: &Value| -> Vec<_> {
-        let aggregates = body["aggregates"].as_array().unwrap();
-        aggregates.iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
+    assert!(items[0]["text"].as_str().is_some_and(|text| text.contains("hello there")));
+    let kinds = |body: &Value| -> Result<Vec<String>> {
+        let kinds = list(body, "aggregates")?.iter().filter_map(|one| one["kind"].as_str());
+        Ok(kinds.map(str::to_owned).collect())
     };
-    assert!(!kinds(&early.body).contains(&"workspace".to_owned()), "{early:?}");
-    let done = &of("done")["position"];
+    assert!(!kinds(&early.body)?.contains(&"workspace".to_owned()), "{early:?}");
+    let done = &of("done")?["position"];
     let late = of_json(world, &["replay", id, "--json", "--at", &done.to_string()]).await?;
-    assert_eq!(kinds(&late), ["idea", "session", "node", "execution", "workspace"]);
-    let is_erased =
-        late["aggregates"].as_array().unwrap().iter().any(|one| one["isErased"] == true);
+    assert_eq!(kinds(&late)?, ["idea", "session", "node", "execution", "workspace"]);
+    let is_erased = list(&late, "aggregates")?.iter().any(|one| one["isErased"] == true);
     assert!(!is_erased);
     let shown = sam(world, &["replay", id, "--at", &done.to_string()]).await?;
     assert!(text(&shown.stdout).contains("coding agent: hello there"), "{}", text(&shown.stdout));
@@ -108,7 +113,7 @@ async fn is_told_at_positions(world: &World, browser: &Browser, timeline: &Value
 async fn has_activity(world: &World, browser: &Browser) -> Result<()> {
     let path = format!("/api/projects/{}/activity", world.project);
     let all = browser.get(&path).await?.body;
-    let all = all["entries"].as_array().unwrap();
+    let all = list(&all, "entries")?;
     assert_eq!(all[0]["event"], "done", "newest first: {all:#?}");
     assert!(all.iter().all(|entry| entry["actor"].as_str().is_some_and(|actor| !actor.is_empty())));
     let mut paged = Vec::new();
@@ -116,7 +121,7 @@ async fn has_activity(world: &World, browser: &Browser) -> Result<()> {
     loop {
         let before = if next.is_null() { String::new() } else { format!("&before={next}") };
         let page = browser.get(&format!("{path}?limit=2{before}")).await?.body;
-        paged.extend(page["entries"].as_array().unwrap().clone());
+        paged.extend(list(&page, "entries")?.clone());
         next = page["next"].clone();
         if next.is_null() {
             break;
