@@ -1,4 +1,4 @@
-// What the API answers about the log, until the server's own description of it is in `generated.ts`.
+// What the API answers about the audit, until the server's own description of it is in `generated.ts`.
 
 export interface AuditEntry {
   position: number
@@ -43,26 +43,4 @@ export interface AuditVerdict {
   nMore: number
   notes: string[]
   limits: string[]
-}
-
-export interface Projection {
-  name: string
-  state: 'running' | 'parked' | 'rebuilding'
-  position: number
-  lag: number
-  lagMs?: number | null
-  reason?: string | null
-  parkedPosition?: number | null
-  parkedAt?: string | null
-}
-export interface DamagedStream {
-  kind: string
-  stream: string
-  sequence: number
-  reason: string
-}
-export interface Projections {
-  head: number
-  projections: Projection[]
-  damagedStreams: DamagedStream[]
 }
