@@ -74,6 +74,14 @@ pub struct Found {
     pub is_running: bool,
 }
 
+/// A container that was made or adopted.
+pub struct Created {
+    pub container: String,
+    /// The stdio of the holder's `begin`, where this very call has started the container and the engine
+    /// can attach to it. Whoever has none runs the holder instead.
+    pub beginning: Option<Attached>,
+}
+
 /// A program that runs in a container, attached by its three streams.
 pub struct Attached {
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
@@ -112,7 +120,7 @@ pub trait Engine: Send + Sync + 'static {
     fn need_image<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<(), EngineError>>;
 
     /// Makes volume and container, puts the holder in, and starts it. One that exists is adopted.
-    fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<String, EngineError>>;
+    fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>>;
 
     /// Starts a container that has stopped; its volume is as it was.
     fn start(&self, workspace: WorkspaceId) -> BoxFuture<'_, Result<(), EngineError>>;

@@ -8,6 +8,9 @@
 //! Invariants: a report is on disk before it is sent, an outcome is on disk together with the report
 //! that tells it, and a number is never used twice, not even after its row is gone.
 
+mod orders;
+mod writer;
+
 use std::path::Path;
 
 use domain::{
@@ -15,16 +18,19 @@ use domain::{
     ids::{JournalId, SessionId, WorkspaceId},
 };
 use sqlx::{
-    Row as _, Sqlite, SqlitePool, Transaction,
+    Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use crate::{clock, crash_point};
+use crate::{clock, crash_point, journal::writer::Writer};
 
 /// How many settled orders are remembered for repetition: weeks of work on one node.
 pub const SETTLED_ORDERS_MAX: i64 = 10_000;
+
+/// Connections that only read.
+const READERS_MAX: u32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -60,6 +66,8 @@ pub enum JournalError {
     Unreadable(#[from] serde_json::Error),
     #[error("the agent's journal holds an id that is none: {0}")]
     NotAnId(#[from] uuid::Error),
+    #[error("the agent's journal cannot be written: {reason}")]
+    Failed { reason: String },
 }
 
 /// What the journal says about an order that has just arrived.
@@ -75,11 +83,12 @@ pub enum Accepted {
     Stale,
 }
 
-/// The journal. Clones share one connection, so that all writes have one order.
+/// The journal. Clones share one writer, so that all writes have one order; readers see what is on disk.
 #[derive(Clone)]
 pub struct Journal {
     id: JournalId,
-    pool: SqlitePool,
+    writer: Writer,
+    readers: SqlitePool,
     /// The highest number in the outbox, for whoever sends it.
     last: watch::Sender<u64>,
     /// The highest number that was acknowledged, for whoever waits for it.
@@ -96,7 +105,8 @@ impl Journal {
             .synchronous(SqliteSynchronous::Full)
             // Prompts and variables pass through: what is deleted is overwritten.
             .pragma("secure_delete", "ON");
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(options.clone()).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ('journal', $1) ON CONFLICT DO NOTHING")
             .bind(clock::random_id().to_string())
@@ -109,7 +119,10 @@ impl Journal {
             .fetch_one(&pool)
             .await?;
         let last = watch::Sender::new(last.unsigned_abs());
-        Ok(Self { id: id.parse()?, pool, last, acknowledged: watch::Sender::new(0) })
+        let readers = SqlitePoolOptions::new().max_connections(READERS_MAX);
+        let readers = readers.connect_with(options.read_only(true)).await?;
+        let (id, writer) = (id.parse()?, Writer::start(pool));
+        Ok(Self { id, writer, readers, last, acknowledged: watch::Sender::new(0) })
     }
 
     pub fn id(&self) -> JournalId {
@@ -128,13 +141,16 @@ impl Journal {
 
     /// Puts one report on disk.
     pub async fn append(&self, report: &Report) -> Result<u64, JournalError> {
-        crash_point!("agent.journal.before_append");
-        let mut transaction = self.pool.begin().await?;
-        let number = insert_report(&mut transaction, report).await?;
-        transaction.commit().await?;
-        crash_point!("agent.journal.after_append");
-        self.announce(number);
-        Ok(number)
+        let reports = vec![serde_json::to_string(report)?];
+        let number = self.write_reports(reports, None).await?;
+        number.await.map_err(gone)?.map(Option::unwrap_or_default)
+    }
+
+    /// Hands one report over without waiting for the disk: it is there before anything that is written
+    /// later. For what a crash may lose because it is told again.
+    pub async fn append_soon(&self, report: &Report) -> Result<(), JournalError> {
+        let reports = vec![serde_json::to_string(report)?];
+        self.write_reports(reports, None).await.map(drop)
     }
 
     /// Puts reports on disk together with how far their session has come: both or neither.
@@ -142,25 +158,44 @@ impl Journal {
         &self,
         reports: &[Report],
         session: SessionId,
-        progress: &str,
+        progress: String,
     ) -> Result<(), JournalError> {
+        let reports = reports.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+        let written = self.write_reports(reports, Some((session, progress))).await?;
+        written.await.map_err(gone)?.map(drop)
+    }
+
+    /// Queues reports; the answer is the number of the last.
+    async fn write_reports(
+        &self,
+        reports: Vec<String>,
+        progress: Option<(SessionId, String)>,
+    ) -> Result<oneshot::Receiver<Result<Option<u64>, JournalError>>, JournalError> {
         crash_point!("agent.journal.before_append");
-        let mut transaction = self.pool.begin().await?;
-        let mut last = None;
-        for report in reports {
-            last = Some(insert_report(&mut transaction, report).await?);
-        }
-        sqlx::query("UPDATE sessions SET progress = $2 WHERE session = $1")
-            .bind(session.to_string())
-            .bind(progress)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        crash_point!("agent.journal.after_append");
-        if let Some(number) = last {
-            self.announce(number);
-        }
-        Ok(())
+        let last = self.last.clone();
+        let work = self.writer.write(
+            |connection| {
+                Box::pin(async move {
+                    let mut last = None;
+                    for report in reports {
+                        last = Some(insert_report(connection, report).await?);
+                    }
+                    if let Some((session, progress)) = progress {
+                        sqlx::query("UPDATE sessions SET progress = $2 WHERE session = $1")
+                            .bind(session.to_string())
+                            .bind(progress)
+                            .execute(connection)
+                            .await?;
+                    }
+                    Ok(last)
+                })
+            },
+            move |number| {
+                crash_point!("agent.journal.after_append");
+                announce(&last, *number);
+            },
+        );
+        Ok(work.await)
     }
 
     /// The oldest unacknowledged reports above `number`.
@@ -174,7 +209,7 @@ impl Journal {
         )
         .bind(number.cast_signed())
         .bind(n_max)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         rows.iter()
             .map(|row| {
@@ -186,19 +221,41 @@ impl Journal {
 
     /// Forgets every report up to and including `number`.
     pub async fn acknowledge(&self, number: u64) -> Result<(), JournalError> {
-        sqlx::query("DELETE FROM outbox WHERE number <= $1")
-            .bind(number.cast_signed())
-            .execute(&self.pool)
-            .await?;
-        crash_point!("agent.journal.after_acknowledge");
-        self.acknowledged.send_replace(number);
-        Ok(())
+        self.write_acknowledgement(number).await.await.map_err(gone)?
+    }
+
+    /// The same without waiting for the disk: what a crash undoes is acknowledged again.
+    pub async fn acknowledge_soon(&self, number: u64) {
+        drop(self.write_acknowledgement(number).await);
+    }
+
+    async fn write_acknowledgement(
+        &self,
+        number: u64,
+    ) -> oneshot::Receiver<Result<(), JournalError>> {
+        let acknowledged = self.acknowledged.clone();
+        let work = self.writer.write(
+            move |connection| {
+                Box::pin(async move {
+                    sqlx::query("DELETE FROM outbox WHERE number <= $1")
+                        .bind(number.cast_signed())
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            },
+            move |()| {
+                crash_point!("agent.journal.after_acknowledge");
+                acknowledged.send_replace(number);
+            },
+        );
+        work.await
     }
 
     /// How many reports still wait for an acknowledgement.
     pub async fn n_unacknowledged(&self) -> Result<u64, JournalError> {
         let n: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM outbox").fetch_one(&self.pool).await?;
+            sqlx::query_scalar("SELECT COUNT(*) FROM outbox").fetch_one(&self.readers).await?;
         Ok(n.unsigned_abs())
     }
 
@@ -206,7 +263,7 @@ impl Journal {
     pub async fn epoch(&self) -> Result<u64, JournalError> {
         let epoch: Option<String> =
             sqlx::query_scalar("SELECT value FROM meta WHERE name = 'epoch'")
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.readers)
                 .await?;
         Ok(epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0))
     }
@@ -220,93 +277,35 @@ impl Journal {
         order: &Order,
     ) -> Result<Accepted, JournalError> {
         crash_point!("agent.order.before_accept");
-        let mut transaction = self.pool.begin().await?;
-        if !raise_epoch(&mut transaction, epoch).await? {
-            let number = insert_report(&mut transaction, &stale(key)).await?;
-            transaction.commit().await?;
-            self.announce(number);
-            return Ok(Accepted::Stale);
-        }
-        let known = sqlx::query("SELECT outcome, report FROM orders WHERE key = $1")
-            .bind(key.to_string())
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let Some(known) = known else {
-            sqlx::query("INSERT INTO orders (key, body) VALUES ($1, $2)")
-                .bind(key.to_string())
-                .bind(serde_json::to_string(order)?)
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            crash_point!("agent.order.after_accept");
-            return Ok(Accepted::New);
-        };
-        let Some(outcome) = known.try_get::<Option<String>, _>(0)? else {
-            transaction.commit().await?;
-            return Ok(Accepted::Running);
-        };
-        let outcome = serde_json::from_str(&outcome)?;
-        let reported: Option<i64> = known.try_get(1)?;
-        self.report_again(transaction, key, outcome, reported).await?;
-        Ok(Accepted::Repeated)
-    }
-
-    /// Puts the first outcome into the outbox again, unless it still waits there.
-    async fn report_again(
-        &self,
-        mut transaction: Transaction<'_, Sqlite>,
-        key: Uuid,
-        outcome: OrderOutcome,
-        reported: Option<i64>,
-    ) -> Result<(), JournalError> {
-        let is_waiting: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE number = $1)")
-                .bind(reported)
-                .fetch_one(&mut *transaction)
-                .await?;
-        if is_waiting {
-            transaction.commit().await?;
-            return Ok(());
-        }
-        let report = Report::OrderSettled { key, outcome };
-        let number = insert_report(&mut transaction, &report).await?;
-        transaction.commit().await?;
-        self.announce(number);
-        Ok(())
+        let order = serde_json::to_string(order)?;
+        let last = self.last.clone();
+        let accepted = self.writer.write(
+            move |connection| Box::pin(orders::accept(connection, key, epoch, order)),
+            move |(accepted, number)| {
+                announce(&last, *number);
+                if *accepted == Accepted::New {
+                    crash_point!("agent.order.after_accept");
+                }
+            },
+        );
+        Ok(accepted.await.await.map_err(gone)??.0)
     }
 
     /// Records how an order ended, in one step with the report of it. Settling twice changes nothing.
     pub async fn settle(&self, key: Uuid, outcome: OrderOutcome) -> Result<(), JournalError> {
-        let mut transaction = self.pool.begin().await?;
-        let is_running: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM orders WHERE key = $1 AND outcome IS NULL)",
-        )
-        .bind(key.to_string())
-        .fetch_one(&mut *transaction)
-        .await?;
-        if !is_running {
-            return Ok(());
-        }
         let written = serde_json::to_string(&outcome)?;
-        let number =
-            insert_report(&mut transaction, &Report::OrderSettled { key, outcome }).await?;
-        sqlx::query("UPDATE orders SET outcome = $2, report = $3, body = NULL WHERE key = $1")
-            .bind(key.to_string())
-            .bind(written)
-            .bind(number.cast_signed())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query(
-            "DELETE FROM orders WHERE outcome IS NOT NULL
-             AND ordinal <= (SELECT MAX(ordinal) FROM orders) - $1",
-        )
-        .bind(SETTLED_ORDERS_MAX)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        crash_point!("agent.order.after_settle");
-        self.announce(number);
-        Ok(())
+        let report = serde_json::to_string(&Report::OrderSettled { key, outcome })?;
+        let last = self.last.clone();
+        let settled = self.writer.write(
+            move |connection| Box::pin(orders::settle(connection, key, written, report)),
+            move |number| {
+                if number.is_some() {
+                    crash_point!("agent.order.after_settle");
+                }
+                announce(&last, *number);
+            },
+        );
+        settled.await.await.map_err(gone)?.map(drop)
     }
 
     /// Orders that were accepted and not settled, in the order of their arrival.
@@ -315,7 +314,7 @@ impl Journal {
             "SELECT key, body FROM orders WHERE outcome IS NULL AND body IS NOT NULL
              ORDER BY ordinal",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         rows.iter()
             .map(|row| {
@@ -331,34 +330,38 @@ impl Journal {
         workspace: WorkspaceId,
         record: &str,
     ) -> Result<(), JournalError> {
-        sqlx::query(
+        self.execute(
             "INSERT INTO workspaces (workspace, record) VALUES ($1, $2)
              ON CONFLICT (workspace) DO UPDATE SET record = $2",
+            vec![workspace.to_string(), record.to_string()],
         )
-        .bind(workspace.to_string())
-        .bind(record)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .await
     }
 
     /// Forgets a workspace and its sessions.
     pub async fn remove_workspace(&self, workspace: WorkspaceId) -> Result<(), JournalError> {
-        let mut transaction = self.pool.begin().await?;
-        for statement in [
-            "DELETE FROM sessions WHERE workspace = $1",
-            "DELETE FROM workspaces WHERE workspace = $1",
-        ] {
-            sqlx::query(statement).bind(workspace.to_string()).execute(&mut *transaction).await?;
-        }
-        transaction.commit().await?;
-        Ok(())
+        let workspace = workspace.to_string();
+        let removed = self.writer.write(
+            |connection| {
+                Box::pin(async move {
+                    for statement in [
+                        "DELETE FROM sessions WHERE workspace = $1",
+                        "DELETE FROM workspaces WHERE workspace = $1",
+                    ] {
+                        sqlx::query(statement).bind(&workspace).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            },
+            |()| {},
+        );
+        removed.await.await.map_err(gone)?
     }
 
     /// Every workspace with its record.
     pub async fn workspaces(&self) -> Result<Vec<(WorkspaceId, String)>, JournalError> {
         let rows = sqlx::query("SELECT workspace, record FROM workspaces ORDER BY workspace")
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
         rows.iter()
             .map(|row| {
@@ -374,7 +377,7 @@ impl Journal {
             "SELECT progress FROM sessions WHERE session = $1 AND progress IS NOT NULL",
         )
         .bind(session.to_string())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.readers)
         .await?)
     }
 
@@ -385,16 +388,12 @@ impl Journal {
         workspace: WorkspaceId,
         start: &str,
     ) -> Result<(), JournalError> {
-        sqlx::query(
+        self.execute(
             "INSERT INTO sessions (session, workspace, start) VALUES ($1, $2, $3)
              ON CONFLICT (session) DO UPDATE SET workspace = $2, start = $3",
+            vec![session.to_string(), workspace.to_string(), start.to_string()],
         )
-        .bind(session.to_string())
-        .bind(workspace.to_string())
-        .bind(start)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .await
     }
 
     /// The sessions of one workspace, and how each was started.
@@ -406,7 +405,7 @@ impl Journal {
             "SELECT session, start FROM sessions WHERE workspace = $1 ORDER BY session",
         )
         .bind(workspace.to_string())
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         rows.iter()
             .map(|row| {
@@ -420,68 +419,63 @@ impl Journal {
     pub async fn setting(&self, name: &str) -> Result<Option<String>, JournalError> {
         Ok(sqlx::query_scalar("SELECT value FROM meta WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await?)
     }
 
     /// Remembers a setting.
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), JournalError> {
-        sqlx::query(
+        self.execute(
             "INSERT INTO meta (name, value) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE SET value = $2",
+            vec![name.to_string(), value.to_string()],
         )
-        .bind(name)
-        .bind(value)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .await
     }
 
-    fn announce(&self, number: u64) {
-        self.last.send_if_modified(|last| {
-            let is_newer = number > *last;
-            *last = number.max(*last);
-            is_newer
-        });
+    /// Runs one statement and waits until what it did is on disk.
+    async fn execute(
+        &self,
+        statement: &'static str,
+        values: Vec<String>,
+    ) -> Result<(), JournalError> {
+        let executed = self.writer.write(
+            move |connection| {
+                Box::pin(async move {
+                    let query = values
+                        .iter()
+                        .fold(sqlx::query(statement), |query, value| query.bind(value.as_str()));
+                    query.execute(connection).await?;
+                    Ok(())
+                })
+            },
+            |()| {},
+        );
+        executed.await.await.map_err(gone)?
     }
+}
+
+/// The writer is gone: so is the agent, in a moment.
+fn gone(_: oneshot::error::RecvError) -> JournalError {
+    JournalError::Failed { reason: "its writer has ended or could not begin".to_string() }
+}
+
+fn announce(last: &watch::Sender<u64>, number: Option<u64>) {
+    let Some(number) = number else { return };
+    last.send_if_modified(|last| {
+        let is_newer = number > *last;
+        *last = number.max(*last);
+        is_newer
+    });
 }
 
 async fn insert_report(
-    transaction: &mut Transaction<'_, Sqlite>,
-    report: &Report,
+    connection: &mut SqliteConnection,
+    report: String,
 ) -> Result<u64, JournalError> {
     let inserted = sqlx::query("INSERT INTO outbox (report) VALUES ($1)")
-        .bind(serde_json::to_string(report)?)
-        .execute(&mut **transaction)
+        .bind(report)
+        .execute(connection)
         .await?;
     Ok(inserted.last_insert_rowid().unsigned_abs())
-}
-
-/// False if `epoch` is below the highest seen.
-async fn raise_epoch(
-    transaction: &mut Transaction<'_, Sqlite>,
-    epoch: u64,
-) -> Result<bool, JournalError> {
-    let highest: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'epoch'")
-        .fetch_optional(&mut **transaction)
-        .await?;
-    let highest: u64 = highest.and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
-    if epoch > highest {
-        sqlx::query(
-            "INSERT INTO meta (name, value) VALUES ('epoch', $1)
-             ON CONFLICT (name) DO UPDATE SET value = $1",
-        )
-        .bind(epoch.to_string())
-        .execute(&mut **transaction)
-        .await?;
-    }
-    Ok(epoch >= highest)
-}
-
-fn stale(key: Uuid) -> Report {
-    let outcome = OrderOutcome::Refused {
-        kind: domain::agent_protocol::RefusalKind::Stale,
-        reason: "the order's epoch is below the highest this node has seen".into(),
-    };
-    Report::OrderSettled { key, outcome }
 }

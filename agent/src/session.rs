@@ -14,6 +14,7 @@ mod attachment;
 mod holder_client;
 mod permission;
 pub mod progress;
+mod recording;
 mod telling;
 mod tool_calls;
 

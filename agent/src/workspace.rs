@@ -25,6 +25,7 @@ use domain::{
     },
     ids::WorkspaceId,
 };
+use holder::protocol::SetupDone;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,8 @@ use uuid::Uuid;
 
 use crate::{
     crash_point,
-    engine::{ContainerSpec, Engine},
+    engine::{Attached, ContainerSpec, Created, Engine},
+    git::Running,
     journal::Journal,
     mirror::{Mirror, Mirrors, Prepared, changes},
     model_proxy::ModelProxy,
@@ -117,6 +119,14 @@ impl WorkspaceHandle {
     pub async fn ended(&self) {
         self.commands.closed().await;
     }
+}
+
+/// What a workspace is cloned from.
+struct Source {
+    mirror: Mirror,
+    prepared: Prepared,
+    /// On its way out of the mirror, for the first attempt.
+    bundle: Running,
 }
 
 /// The actor.
@@ -207,30 +217,49 @@ impl Workspace {
     }
 
     async fn make(&self, spec: &OpenWorkspace) -> Result<Opened, Refusal> {
-        let (container, mirror) = tokio::join!(self.make_container(spec), self.bring_up(spec));
-        let (container, (mirror, prepared)) = (container?, mirror?);
-        let cloning = self.step("clone", format!("branch {}", spec.branch), async {
-            crash_point!("agent.workspace.before_setup");
-            let done = bringing::set_up(&self.context, spec, &mirror, &prepared).await?;
-            crash_point!("agent.workspace.after_setup");
-            let detail = format!("{} at {:.12}", spec.branch, done.start_commit);
-            Ok((done, detail))
-        });
-        // A session comes next: the way to the holder is opened meanwhile.
-        let opening_link = attachment::open_ahead(&self.context, self.id);
-        let (cloned, ()) = tokio::join!(cloning, opening_link);
-        let cloned = cloned?;
-        drop(mirror);
+        let (created, source) = tokio::join!(self.make_container(spec), self.bring_up(spec));
+        let (Created { container, beginning }, source) = (created?, source?);
+        let cloned = self
+            .step("clone", format!("branch {}", spec.branch), async {
+                crash_point!("agent.workspace.before_setup");
+                let done = self.clone(spec, beginning, source).await?;
+                crash_point!("agent.workspace.after_setup");
+                let detail = format!("{} at {:.12}", spec.branch, done.start_commit);
+                Ok((done, detail))
+            })
+            .await?;
         self.tell("ready", StepState::Completed, String::new()).await?;
         let (base_branch, base_commit) = (cloned.base_branch, cloned.base_commit);
         Ok(Opened { container, base_branch, base_commit })
     }
 
-    async fn make_container(&self, spec: &OpenWorkspace) -> Result<String, Refusal> {
+    /// Clones, and has a way to the holder ready: a session comes next.
+    async fn clone(
+        &self,
+        spec: &OpenWorkspace,
+        beginning: Option<Attached>,
+        source: Source,
+    ) -> Result<SetupDone, Refusal> {
+        let Source { mirror, prepared, bundle } = source;
+        if let Some(beginning) = beginning
+            && let Some((done, link)) =
+                bringing::begin(&self.context, spec, beginning, bundle, &prepared).await
+        {
+            self.context.ready_links.put(self.id, link);
+            return Ok(done);
+        }
+        let setting_up = bringing::set_up(&self.context, spec, &mirror, &prepared);
+        let opening_link = attachment::open_ahead(&self.context, self.id);
+        let (done, ()) = tokio::join!(setting_up, opening_link);
+        done
+    }
+
+    async fn make_container(&self, spec: &OpenWorkspace) -> Result<Created, Refusal> {
         let engine = &self.context.engine;
         self.step("image", spec.image.clone(), async {
-            let version = engine.version().await?;
-            engine.need_image(&spec.image).await?;
+            let (version, image) = tokio::join!(engine.version(), engine.need_image(&spec.image));
+            let version = version?;
+            image?;
             Ok(((), format!("{} on engine {version}", spec.image)))
         })
         .await?;
@@ -242,21 +271,23 @@ impl Workspace {
         };
         self.step("container", String::new(), async {
             crash_point!("agent.workspace.before_create");
-            let container = engine.create(wanted).await?;
+            let created = engine.create(wanted).await?;
             crash_point!("agent.workspace.after_create");
-            let detail = format!("{container:.12}");
-            Ok((container, detail))
+            let detail = format!("{:.12}", created.container);
+            Ok((created, detail))
         })
         .await
     }
 
-    async fn bring_up(&self, spec: &OpenWorkspace) -> Result<(Mirror, Prepared), Refusal> {
+    /// Brings the mirror up to date, and begins to read from it what is cloned in a moment.
+    async fn bring_up(&self, spec: &OpenWorkspace) -> Result<Source, Refusal> {
         let shown = crate::git::without_password(&spec.repository);
         self.step("mirror", shown, async {
             let mirror = self.context.mirrors.lock(&spec.repository).await?;
             let prepared = mirror.prepare(spec.base_branch.as_deref(), &spec.branch).await?;
+            let bundle = mirror.start_bundle(&prepared, &spec.branch)?;
             let detail = format!("based on {}", prepared.base_branch);
-            Ok(((mirror, prepared), detail))
+            Ok((Source { mirror, prepared, bundle }, detail))
         })
         .await
     }
@@ -284,7 +315,7 @@ impl Workspace {
     async fn tell(&self, step: &str, state: StepState, detail: String) -> Result<(), Refusal> {
         let (workspace, step) = (self.id, step.to_string());
         let report = Report::BootStep { workspace, step, state, detail };
-        self.context.journal.append(&report).await?;
+        self.context.journal.append_soon(&report).await?;
         Ok(())
     }
 

@@ -1,16 +1,30 @@
 //! `init` is the first process of a container: it starts `serve`, buries orphans, and passes on TERM.
+//! Its own stdio it gives to a program that it may be told to start beside.
 
-use std::{env, io, process::Command};
+use std::{
+    env, io,
+    process::{Command, Stdio},
+};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Lives as long as `serve`, and ends as it did.
-pub(crate) async fn init() -> io::Result<i32> {
+pub(crate) async fn init(beside: Option<&str>) -> io::Result<i32> {
     // Before the child exists, so that its end cannot be missed.
     let mut children = signal(SignalKind::child())?;
     let mut terminations = signal(SignalKind::terminate())?;
-    let serve = Command::new(env::current_exe()?).arg("serve").spawn()?;
+    let own = env::current_exe()?;
+    let mut serve = Command::new(&own);
+    serve.arg("serve");
+    if beside.is_some() {
+        serve.stdin(Stdio::null()).stdout(Stdio::null());
+    }
+    let serve = serve.spawn()?;
+    if let Some(beside) = beside {
+        // Nothing depends on it: whoever misses it runs another.
+        drop(Command::new(&own).arg(beside).spawn());
+    }
     let serve = i32::try_from(serve.id()).ok().and_then(Pid::from_raw);
     loop {
         tokio::select! {

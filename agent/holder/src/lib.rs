@@ -10,6 +10,7 @@
 //! Read next: [`protocol`] for what agent and holder say to each other.
 
 mod attach;
+mod begin;
 mod demo;
 mod follow;
 mod init;
@@ -30,7 +31,9 @@ pub async fn run() -> io::Result<i32> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["init"] => init::init().await,
+        ["init"] => init::init(None).await,
+        ["init", "begin"] => init::init(Some("begin")).await,
+        ["begin"] => begin::begin().await.map(|()| 0),
         ["serve"] => serve::serve().await.map(|()| 0),
         ["attach"] => attach::attach().await.map(|()| 0),
         ["setup", wish] => repository::setup(wish).map(|()| 0),
@@ -38,7 +41,8 @@ pub async fn run() -> io::Result<i32> {
         ["demo-agent"] => demo::demo_agent().await.map(|()| 0),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "usage: sam-holder init | serve | attach | setup JSON | bundle JSON | demo-agent",
+            "usage: sam-holder init [begin] | serve | begin | attach | setup JSON | bundle JSON \
+             | demo-agent",
         )),
     }
 }

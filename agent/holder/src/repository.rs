@@ -20,24 +20,45 @@ const MARK: &str = ".git/sam-setup.json";
 
 /// Clones the bundle on stdin, or finds that it was done before.
 pub(crate) fn setup(wish: &str) -> io::Result<()> {
+    set_up(wish, &mut io::stdin().lock())
+}
+
+/// The same with a bundle that comes from anywhere, and to its end.
+pub(crate) fn set_up(wish: &str, bundle: &mut impl Read) -> io::Result<()> {
     let wish: Setup = serde_json::from_str(wish)?;
     let directory = PathBuf::from(&wish.directory);
     let done = match fs::read(directory.join(MARK)) {
         Ok(mark) => {
             // Whoever sends the bundle waits until it is taken.
-            io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+            io::copy(bundle, &mut io::sink())?;
             serde_json::from_slice(&mark)?
         }
-        Err(_) => clone(&wish, &directory)?,
+        Err(_) => clone(&wish, &directory, bundle)?,
     };
     let mut line = serde_json::to_vec(&done)?;
     line.push(b'\n');
-    io::stdout().write_all(&line)
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()
 }
 
-fn clone(wish: &Setup, directory: &Path) -> io::Result<SetupDone> {
-    let bundle = place::directory()?.join("incoming.bundle");
-    io::copy(&mut io::stdin().lock(), &mut fs::File::create(&bundle)?)?;
+/// Receives the bundle, and clones it unless an earlier attempt, whose bringer was killed, is quicker.
+fn clone(wish: &Setup, directory: &Path, incoming: &mut impl Read) -> io::Result<SetupDone> {
+    let bundle = place::directory()?.join(format!("incoming-{}.bundle", std::process::id()));
+    let received = fs::File::create(&bundle).and_then(|mut file| io::copy(incoming, &mut file));
+    let cloned = received.and_then(|_| {
+        let lock = fs::File::create(place::directory()?.join("setup.lock"))?;
+        lock.lock()?;
+        match fs::read(directory.join(MARK)) {
+            Ok(mark) => Ok(serde_json::from_slice(&mark)?),
+            Err(_) => check_out(wish, directory, &bundle),
+        }
+    });
+    let _ = fs::remove_file(&bundle);
+    cloned
+}
+
+fn check_out(wish: &Setup, directory: &Path, bundle: &Path) -> io::Result<SetupDone> {
     fs::create_dir_all(directory)?;
     empty(directory)?;
     let git = Git { directory };
@@ -45,25 +66,43 @@ fn clone(wish: &Setup, directory: &Path) -> io::Result<SetupDone> {
     let bundle_path = bundle.to_string_lossy().into_owned();
     let all = "+refs/heads/*:refs/remotes/origin/*";
     git.run(&["fetch", "--quiet", "--no-tags", &bundle_path, all])?;
-    git.run(&["config", "user.name", &wish.author_name])?;
-    git.run(&["config", "user.email", &wish.author_email])?;
+    let author = format!(
+        "[user]\n\tname = {}\n\temail = {}\n",
+        quoted(&wish.author_name),
+        quoted(&wish.author_email)
+    );
+    let config = directory.join(".git/config");
+    fs::File::options().append(true).open(config)?.write_all(author.as_bytes())?;
 
-    let base = format!("refs/remotes/origin/{}", wish.base_branch);
-    let continued = format!("refs/remotes/origin/{}", wish.branch);
-    let is_continued = git.run(&["rev-parse", "--verify", "--quiet", &continued]).is_ok();
-    let start = if is_continued { &continued } else { &base };
-    git.run(&["checkout", "--quiet", "--no-track", "-B", &wish.branch, start])?;
-    let start_commit = git.run(&["rev-parse", "HEAD"])?;
-    // Histories without a common commit are compared from the base itself.
-    let base_commit = git
-        .run(&["merge-base", &base, "HEAD"])
-        .or_else(|_| git.run(&["rev-parse", &format!("{base}^{{commit}}")]))?;
+    // Each call of git takes longer than what it does, so one tells of all branches.
+    let branches = ["for-each-ref", "--format=%(objectname) %(refname)", "refs/remotes/origin/"];
+    let branches = git.run(&branches)?;
+    let commit_of = |branch: &str| {
+        let reference = format!("refs/remotes/origin/{branch}");
+        let mut lines = branches.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(_, name)| *name == reference).map(|(commit, _)| commit.to_string())
+    };
+    let base = commit_of(&wish.base_branch).ok_or_else(|| {
+        io::Error::other(format!("the bundle has no branch {:?}", wish.base_branch))
+    })?;
+    let start_commit = commit_of(&wish.branch).unwrap_or_else(|| base.clone());
+    git.run(&["checkout", "--quiet", "--no-track", "-B", &wish.branch, &start_commit])?;
+    let base_commit = match start_commit == base {
+        true => base,
+        // Histories without a common commit are compared from the base itself.
+        false => git.run(&["merge-base", &base, &start_commit]).unwrap_or(base),
+    };
     let done = SetupDone { base_branch: wish.base_branch.clone(), base_commit, start_commit };
     let unfinished = directory.join(".git/sam-setup.json.new");
     fs::write(&unfinished, serde_json::to_vec(&done)?)?;
     fs::rename(unfinished, directory.join(MARK))?;
-    fs::remove_file(bundle)?;
     Ok(done)
+}
+
+/// A value as git's configuration file takes it.
+fn quoted(value: &str) -> String {
+    let escaped = value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
+    format!("\"{escaped}\"")
 }
 
 /// Removes what a set-up that was cut short has left. The directory itself is a mount point.

@@ -351,6 +351,52 @@ fn the_first_process_ends_when_serve_does() {
     fs::remove_dir_all(place).unwrap();
 }
 
+/// A bundle as `begin` takes it: in pieces, each after its length.
+fn in_pieces(bundle: &[u8]) -> Vec<u8> {
+    let pieces = bundle.chunks(100).chain([[].as_slice()]);
+    let length = |piece: &[u8]| u32::try_from(piece.len()).unwrap().to_be_bytes();
+    pieces.flat_map(|piece| [&length(piece), piece].concat()).collect()
+}
+
+#[test]
+fn a_container_begins_with_a_set_up_and_goes_on_as_a_session() {
+    let place = scratch();
+    let mirror = place.join("mirror");
+    fs::create_dir_all(&mirror).unwrap();
+    git(&mirror, &["init", "--quiet"]);
+    git(&mirror, &["commit", "--quiet", "--allow-empty", "--message", "first"]);
+    git(&mirror, &["bundle", "create", "--quiet", "../in.bundle", "--branches"]);
+    let bundle = fs::read(place.join("in.bundle")).unwrap();
+    let setup = |directory: &str| Setup {
+        directory: place.join(directory).to_str().unwrap().to_string(),
+        base_branch: "main".to_string(),
+        branch: "sam/idea-1".to_string(),
+        author_name: "Ada".to_string(),
+        author_email: "ada@example.com".to_string(),
+    };
+    // The second bundle is none: then somebody else has to find out why.
+    for (directory, bundle, is_done) in [("work", &bundle[..], true), ("none", b"?", false)] {
+        let mut init = holder(&place);
+        let init = init.args(["init", "begin"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut init = init.spawn().unwrap();
+        let mut stdin = init.stdin.take().unwrap();
+        let mut stdout = BufReader::new(init.stdout.take().unwrap());
+        let wish = serde_json::to_string(&setup(directory)).unwrap();
+        stdin.write_all(format!("{wish}\n").as_bytes()).unwrap();
+        stdin.write_all(&in_pieces(bundle)).unwrap();
+        let mut lines = [String::new(), String::new()];
+        for line in &mut lines {
+            stdout.read_line(line).unwrap();
+        }
+        assert_eq!(serde_json::from_str::<SetupDone>(&lines[0]).is_ok(), is_done, "{lines:?}");
+        assert!(lines[1].contains("hello"), "{lines:?}");
+        assert!(Command::new("kill").arg(init.id().to_string()).status().unwrap().success());
+        assert_eq!(init.wait().unwrap().code(), Some(128 + 15));
+    }
+    assert_eq!(git(&place.join("work"), &["branch", "--show-current"]), "sam/idea-1");
+    fs::remove_dir_all(place).unwrap();
+}
+
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=Test", "-c", "user.email=test@example.com"])
@@ -391,7 +437,7 @@ fn a_repository_goes_in_and_its_commits_come_out() {
         directory: work.to_str().unwrap().to_string(),
         base_branch: "main".to_string(),
         branch: "sam/idea-1".to_string(),
-        author_name: "Ada".to_string(),
+        author_name: r#"Ada "A\B" L."#.to_string(),
         author_email: "ada@example.com".to_string(),
     };
     let setup = serde_json::to_string(&setup).unwrap();
@@ -430,6 +476,9 @@ fn a_repository_goes_in_and_its_commits_come_out() {
     git(&mirror, &["fetch", "--quiet", "../out.bundle", "HEAD"]);
     assert_eq!(git(&mirror, &["rev-parse", "FETCH_HEAD"]), made.head);
     assert_eq!(git(&mirror, &["show", "FETCH_HEAD:b.txt"]), "b");
-    assert_eq!(git(&mirror, &["log", "-1", "--format=%an %s", "FETCH_HEAD"]), "Ada What is left");
+    assert_eq!(
+        git(&mirror, &["log", "-1", "--format=%an %s", "FETCH_HEAD"]),
+        r#"Ada "A\B" L. What is left"#
+    );
     fs::remove_dir_all(place).unwrap();
 }

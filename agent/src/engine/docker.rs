@@ -6,35 +6,41 @@
 //! there is no host mount. Version 1.41 of the API (Debian's 20.10) is the oldest that is used.
 
 mod furnished_image;
+mod streams;
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
 
 use bollard::{
     API_DEFAULT_VERSION, ClientVersion, Docker,
-    container::LogOutput,
+    container::AttachContainerResults,
     errors::Error as BollardError,
     exec::{CreateExecOptions, StartExecOptions, StartExecResults},
     models::{
-        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, VolumeCreateRequest,
+        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+        MountVolumeOptionsDriverConfig,
     },
     query_parameters::{
-        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectNetworkOptions,
-        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+        AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
+        InspectNetworkOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveVolumeOptionsBuilder,
     },
 };
-use bytes::Bytes;
 use domain::ids::{InstallationId, NodeId, WorkspaceId};
-use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture};
-use tokio::sync::{Mutex, OnceCell};
-use tokio_util::io::StreamReader;
-
-use self::furnished_image::Holder;
-use crate::engine::{
-    Attached, ContainerSpec, Engine, EngineError, EngineVersion, Found, StderrTail,
+use futures_util::{TryStreamExt as _, future::BoxFuture};
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::Instant,
 };
+
+use self::{
+    furnished_image::Holder,
+    streams::{exit_code, joined},
+};
+use crate::engine::{Attached, ContainerSpec, Created, Engine, EngineError, EngineVersion, Found};
 
 /// The oldest API that is used: Docker 20.10.
 const API_OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
@@ -43,6 +49,8 @@ const USER_ID: u64 = 1000;
 const HOLDER_PATH: &str = "/.sam/holder";
 const HOLDER_STATE: &str = "/.sam/state";
 const WORKSPACE_PATH: &str = "/workspace";
+/// How long the engine's own version is remembered: it starts several programs to tell it.
+const VERSION_PERIOD: Duration = Duration::from_secs(60);
 /// Largest piece of a program's output that is taken at once.
 const OUTPUT_CAPACITY: usize = 64 * 1024;
 
@@ -55,8 +63,10 @@ pub struct DockerEngine {
     holder: Holder,
     client: OnceCell<Docker>,
     n_processors: OnceCell<i64>,
-    /// Held while a furnished image is looked for or made, so that it is made once.
-    furnishing: Mutex<()>,
+    version: Mutex<Option<(Instant, EngineVersion)>>,
+    /// The furnished image of each base image, as last seen. Held while one is looked for or made, so that
+    /// it is made once.
+    furnished: Mutex<HashMap<String, String>>,
 }
 
 impl DockerEngine {
@@ -68,8 +78,9 @@ impl DockerEngine {
         holder: &'static [u8],
     ) -> Self {
         let (client, n_processors) = (OnceCell::new(), OnceCell::new());
-        let (furnishing, holder) = (Mutex::default(), Holder::new(holder));
-        Self { host, installation, node, holder, client, n_processors, furnishing }
+        let (version, furnished) = (Mutex::default(), Mutex::default());
+        let holder = Holder::new(holder);
+        Self { host, installation, node, holder, client, n_processors, version, furnished }
     }
 
     async fn client(&self) -> Result<&Docker, EngineError> {
@@ -98,35 +109,42 @@ impl DockerEngine {
         Ok(docker)
     }
 
-    async fn make_volume(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
-        let mut options = HashMap::new();
-        if spec.limits.disk_bytes > 0 {
-            let size = spec.limits.disk_bytes;
-            options.insert("type".to_string(), "tmpfs".to_string());
-            options.insert("device".to_string(), "tmpfs".to_string());
-            let settings = format!("size={size},mode=755,uid={USER_ID},gid={USER_ID}");
-            options.insert("o".to_string(), settings);
-        }
-        let request = VolumeCreateRequest {
-            name: Some(name(spec.workspace)),
-            driver_opts: Some(options),
-            labels: Some(self.labels(spec.workspace)),
-            ..VolumeCreateRequest::default()
+    /// Makes the container and, with it, its volume. None: there is a container of that name.
+    async fn make_container(&self, spec: &ContainerSpec) -> Result<Option<String>, EngineError> {
+        let known = self.furnished.lock().await.get(&spec.image).cloned();
+        let image = match known {
+            Some(image) => image,
+            None => self.furnished_image(&spec.image).await?,
         };
-        self.client().await?.create_volume(request).await.map_err(refused)?;
-        Ok(())
+        match self.make_container_of(image, spec).await {
+            // Somebody has removed the image since it was seen.
+            Err(EngineError::ImageMissing { .. }) => {
+                self.furnished.lock().await.remove(&spec.image);
+                self.make_container_of(self.furnished_image(&spec.image).await?, spec).await
+            }
+            made => made,
+        }
     }
 
-    async fn make_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+    async fn make_container_of(
+        &self,
+        image: String,
+        spec: &ContainerSpec,
+    ) -> Result<Option<String>, EngineError> {
         let mut environment: Vec<String> =
             spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         environment.push(format!("SAM_HOLDER_DIR={HOLDER_STATE}"));
         let body = ContainerCreateBody {
-            image: Some(self.furnished_image(&spec.image).await?),
+            image: Some(image),
             user: Some(format!("{USER_ID}:{USER_ID}")),
             env: Some(environment),
-            entrypoint: Some(vec![HOLDER_PATH.to_string(), "init".to_string()]),
+            entrypoint: Some([HOLDER_PATH, "init", "begin"].map(str::to_string).to_vec()),
             cmd: Some(Vec::new()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
             working_dir: Some(WORKSPACE_PATH.to_string()),
             labels: Some(self.labels(spec.workspace)),
             host_config: Some(self.host_config(spec).await?),
@@ -134,12 +152,11 @@ impl DockerEngine {
         };
         let options = CreateContainerOptionsBuilder::new().name(&name(spec.workspace)).build();
         match self.client().await?.create_container(Some(options), body).await {
-            Ok(_) => Ok(()),
+            Ok(made) => Ok(Some(made.id)),
             Err(error) if status(&error) == Some(404) => {
                 Err(EngineError::ImageMissing { image: spec.image.clone() })
             }
-            // An earlier attempt made it; whose it is was checked when it was looked for.
-            Err(error) if status(&error) == Some(409) => Ok(()),
+            Err(error) if status(&error) == Some(409) => Ok(None),
             Err(error) => Err(refused(error)),
         }
     }
@@ -150,9 +167,6 @@ impl DockerEngine {
         // The engine refuses more processors than there are, so what is asked for is capped.
         let cpus_max = self.n_processors().await? * 1_000_000_000;
         let cpus = (i64::from(limits.cpu_millis) * 1_000_000).min(cpus_max);
-        let log_options = HashMap::from(
-            [("max-size", "1m"), ("max-file", "1")].map(|(k, v)| (k.into(), v.into())),
-        );
         Ok(HostConfig {
             memory,
             memory_swap: memory,
@@ -161,18 +175,40 @@ impl DockerEngine {
             cap_drop: Some(vec!["ALL".to_string()]),
             security_opt: Some(vec!["no-new-privileges".to_string()]),
             network_mode: Some("bridge".to_string()),
+            // Its output is a conversation with us: nothing of it belongs into files of the engine.
             log_config: Some(HostConfigLogConfig {
-                typ: Some("json-file".to_string()),
-                config: Some(log_options),
+                typ: Some("none".to_string()),
+                ..HostConfigLogConfig::default()
             }),
             mounts: Some(vec![Mount {
                 target: Some(WORKSPACE_PATH.to_string()),
                 source: Some(name(spec.workspace)),
                 typ: Some(MountType::VOLUME),
+                volume_options: Some(self.volume(spec)),
                 ..Mount::default()
             }]),
             ..HostConfig::default()
         })
+    }
+
+    /// The volume is made with the container that mounts it.
+    fn volume(&self, spec: &ContainerSpec) -> MountVolumeOptions {
+        let mut options = HashMap::new();
+        if spec.limits.disk_bytes > 0 {
+            let size = spec.limits.disk_bytes;
+            options.insert("type".to_string(), "tmpfs".to_string());
+            options.insert("device".to_string(), "tmpfs".to_string());
+            let settings = format!("size={size},mode=755,uid={USER_ID},gid={USER_ID}");
+            options.insert("o".to_string(), settings);
+        }
+        MountVolumeOptions {
+            labels: Some(self.labels(spec.workspace)),
+            driver_config: Some(MountVolumeOptionsDriverConfig {
+                name: Some("local".to_string()),
+                options: Some(options),
+            }),
+            ..MountVolumeOptions::default()
+        }
     }
 
     async fn n_processors(&self) -> Result<i64, EngineError> {
@@ -183,9 +219,36 @@ impl DockerEngine {
         asked.await.copied()
     }
 
+    /// The image to make containers of, as the base image is now.
     async fn furnished_image(&self, base: &str) -> Result<String, EngineError> {
-        let _alone = self.furnishing.lock().await;
-        furnished_image::of(self.client().await?, &self.holder, base).await
+        let mut furnished = self.furnished.lock().await;
+        let known = furnished.get(base).map(String::as_str);
+        let image = furnished_image::of(self.client().await?, &self.holder, base, known).await?;
+        furnished.insert(base.to_string(), image.clone());
+        Ok(image)
+    }
+
+    async fn run(&self, workspace: WorkspaceId) -> Result<(), EngineError> {
+        let options = None::<bollard::query_parameters::StartContainerOptions>;
+        let started = self.client().await?.start_container(&name(workspace), options).await;
+        started.map_err(|error| about(workspace, error))
+    }
+
+    /// Attaches to the stdio of a container that is made and not started yet.
+    async fn attach(&self, workspace: WorkspaceId) -> Result<Attached, EngineError> {
+        let docker = self.client().await?;
+        let options = AttachContainerOptionsBuilder::new()
+            .stream(true)
+            .stdin(true)
+            .stdout(true)
+            .stderr(true)
+            .build();
+        let attached = docker.attach_container(&name(workspace), Some(options)).await;
+        let AttachContainerResults { output, input } =
+            attached.map_err(|error| about(workspace, error))?;
+        // The container outlives it, so there is no code.
+        let exit = Box::pin(async { Ok(0) });
+        Ok(joined(output, input, exit))
     }
 
     fn labels(&self, workspace: WorkspaceId) -> HashMap<String, String> {
@@ -229,46 +292,40 @@ impl DockerEngine {
         else {
             return Err(EngineError::Refused { reason: "the engine did not attach".into() });
         };
-        let stderr = StderrTail::default();
-        let tail = stderr.clone();
-        let stdout = output.map_err(std::io::Error::other).try_filter_map(move |message| {
-            let piece = match message {
-                LogOutput::StdOut { message } => Some(message),
-                LogOutput::StdErr { message } | LogOutput::Console { message } => {
-                    tail.push(&message);
-                    None
-                }
-                LogOutput::StdIn { .. } => None,
-            };
-            async move { Ok::<Option<Bytes>, std::io::Error>(piece) }
-        });
-        let stdout = Box::pin(StreamReader::new(stdout.boxed()));
         let exit = Box::pin(async move { exit_code(&docker, &exec).await });
-        Ok(Attached { stdin: input, stdout, stderr, exit })
+        Ok(joined(output, input, exit))
     }
 }
 
 impl Engine for DockerEngine {
     fn version(&self) -> BoxFuture<'_, Result<EngineVersion, EngineError>> {
         Box::pin(async {
+            let mut known = self.version.lock().await;
+            if let Some((since, version)) = known.as_ref()
+                && since.elapsed() < VERSION_PERIOD
+            {
+                return Ok(version.clone());
+            }
             let version = self.client().await?.version().await.map_err(|error| {
                 let reason = format!("the container engine does not answer: {error}");
                 EngineError::Unusable { reason }
             })?;
-            Ok(EngineVersion {
+            let version = EngineVersion {
                 version: version.version.unwrap_or_default(),
                 api: version.api_version.unwrap_or_default(),
-            })
+            };
+            *known = Some((Instant::now(), version.clone()));
+            Ok(version)
         })
     }
 
     fn need_image<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move {
             let docker = self.client().await?;
-            match docker.inspect_image(image).await {
+            match self.furnished_image(image).await {
                 Ok(_) => return Ok(()),
-                Err(error) if status(&error) == Some(404) => {}
-                Err(error) => return Err(refused(error)),
+                Err(EngineError::ImageMissing { .. }) => {}
+                Err(error) => return Err(error),
             }
             let options = CreateImageOptionsBuilder::new().from_image(image).build();
             let pulled =
@@ -280,16 +337,20 @@ impl Engine for DockerEngine {
         })
     }
 
-    fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<String, EngineError>> {
+    fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>> {
         Box::pin(async move {
             let workspace = spec.workspace;
-            if self.find(workspace).await?.is_none() {
-                self.make_volume(&spec).await?;
-                self.make_container(&spec).await?;
+            if let Some(container) = self.make_container(&spec).await? {
+                // Before it runs, so that nothing of what it says is missed.
+                let beginning = self.attach(workspace).await?;
+                self.run(workspace).await?;
+                return Ok(Created { container, beginning: Some(beginning) });
             }
+            // An earlier attempt made it, if it is ours. What it was told then is not known.
             self.start(workspace).await?;
             let found = self.find(workspace).await?;
-            Ok(found.ok_or(EngineError::Gone { workspace })?.container)
+            let container = found.ok_or(EngineError::Gone { workspace })?.container;
+            Ok(Created { container, beginning: None })
         })
     }
 
@@ -299,9 +360,7 @@ impl Engine for DockerEngine {
             if found.is_running {
                 return Ok(());
             }
-            let options = None::<bollard::query_parameters::StartContainerOptions>;
-            let started = self.client().await?.start_container(&name(workspace), options).await;
-            started.map_err(|error| about(workspace, error))
+            self.run(workspace).await
         })
     }
 
@@ -402,18 +461,6 @@ fn first_host(subnet: &str) -> Option<IpAddr> {
 
 fn name(workspace: WorkspaceId) -> String {
     format!("sam-{workspace}")
-}
-
-/// The exit code of an exec whose output has ended; the engine may need a moment to know it.
-async fn exit_code(docker: &Docker, exec: &str) -> Result<i64, EngineError> {
-    for _ in 0..500 {
-        let inspected = docker.inspect_exec(exec).await.map_err(refused)?;
-        if let (Some(false), Some(code)) = (inspected.running, inspected.exit_code) {
-            return Ok(code);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    Err(EngineError::Refused { reason: "a program closed its output and did not end".into() })
 }
 
 fn status(error: &BollardError) -> Option<u16> {

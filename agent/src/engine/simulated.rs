@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncReadExt as _, process::Command};
 
 use crate::{
-    engine::{Attached, ContainerSpec, Engine, EngineError, EngineVersion, Found, StderrTail},
+    engine::{
+        Attached, ContainerSpec, Created, Engine, EngineError, EngineVersion, Found, StderrTail,
+    },
     tasks,
 };
 
@@ -193,7 +195,7 @@ impl Engine for SimulatedEngine {
         })
     }
 
-    fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<String, EngineError>> {
+    fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>> {
         Box::pin(async move {
             self.need_image(&spec.image).await?;
             self.fault(EngineCall::Create, FaultTime::BeforeEffect)?;
@@ -202,7 +204,8 @@ impl Engine for SimulatedEngine {
             }
             self.start_holder(spec.workspace).await?;
             self.fault(EngineCall::Create, FaultTime::AfterEffect)?;
-            Ok(format!("simulated-{}", spec.workspace))
+            let container = format!("simulated-{}", spec.workspace);
+            Ok(Created { container, beginning: None })
         })
     }
 

@@ -1,10 +1,10 @@
 //! The running of one session: joins the [`Attachment`] to the holder, the journal and the clock.
 //!
-//! Order of things: what was read is recorded, then what follows from it is written. A connection
-//! that breaks is made again, and everything that may be missing is asked for again by offset and
-//! number.
+//! Order of things: what was read is recorded, then what follows from it is written. Reading goes on while
+//! a record is on its way to the disk, so that streamed text does not wait for it. A connection that
+//! breaks is made again, and everything that may be missing is asked for again by offset and number.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use domain::agent_protocol::RefusalKind;
 use holder::protocol::{self, Event, Exit, ExitCause, Operation, SPOOL_BYTES_MAX, Start};
@@ -19,6 +19,7 @@ use crate::session::{
     attachment::Attachment,
     holder_client::{HolderClient, Purpose, Told},
     progress::{Phase, SessionProgress},
+    recording::{Recording, on_disk, record},
 };
 
 /// Longest line that a coding agent may write.
@@ -32,7 +33,7 @@ const KILL_GRACE_MS: u64 = 5_000;
 const START_PERIOD_MAX: Duration = Duration::from_secs(60);
 /// How long to wait for a kill that nothing depends on.
 const LEFTOVER_PERIOD_MAX: Duration = Duration::from_secs(10);
-/// Between attempts to reach the holder, and to record.
+/// Between attempts to reach the holder.
 const RETRY_PERIOD_MIN: Duration = Duration::from_millis(50);
 const RETRY_PERIOD_MAX: Duration = Duration::from_secs(5);
 /// The holder is told to give space back in steps of this size.
@@ -47,6 +48,12 @@ pub(crate) struct Actor {
     partial: String,
     /// Highest number that this connection was asked to write.
     n_sent: u64,
+    /// What is on its way to the disk.
+    recording: Option<Recording>,
+    /// Highest number of a line that is recorded, and so may be written.
+    n_recorded: u64,
+    /// Everything before it in the spool is recorded.
+    offset_recorded: u64,
     released: u64,
     flush_at: Option<Instant>,
     kill_at: Option<Instant>,
@@ -89,6 +96,9 @@ impl Actor {
         };
         let was_cancelled = progress.turn.as_ref().is_some_and(|turn| turn.is_cancelled);
         Ok(Self {
+            recording: None,
+            n_recorded: progress.n_written,
+            offset_recorded: progress.offset,
             attachment: Attachment::new(&config, progress),
             config,
             parts,
@@ -113,7 +123,7 @@ impl Actor {
         while !self.attachment.is_over() {
             match self.parts.link.connect().await {
                 Ok(connection) => match self.attached(connection, &mut retry_after).await {
-                    Detached::Broken => {}
+                    Detached::Broken => self.finish_recording().await,
                     Detached::Over => break,
                     Detached::Abandoned => return,
                 },
@@ -149,7 +159,7 @@ impl Actor {
             Phase::Starting => client.ask(Purpose::Start, Operation::Start(self.start())),
             _ => client.ask(Purpose::Follow, Operation::Follow { offset }),
         };
-        if greeted.is_err() || self.settle(&mut client, true).await.is_err() {
+        if greeted.is_err() || self.settle(&mut client).is_err() {
             return Detached::Broken;
         }
         loop {
@@ -164,12 +174,17 @@ impl Actor {
                     Some(command) => self.obey(&mut client, command),
                     None => return Detached::Abandoned,
                 },
+                () = on_disk(&mut self.recording) => {
+                    self.recorded();
+                    Ok(())
+                }
                 () = time::sleep_until(wake_at) => self.wake(&mut client),
             };
-            if heard.is_err() || self.settle(&mut client, false).await.is_err() {
+            if heard.is_err() || self.settle(&mut client).is_err() {
                 return Detached::Broken;
             }
             if self.attachment.is_over() {
+                self.record().await;
                 return Detached::Over;
             }
         }
@@ -306,7 +321,7 @@ impl Actor {
 
     fn wake(&mut self, client: &mut HolderClient) -> io::Result<()> {
         let now = Instant::now();
-        if self.flush_at.is_some_and(|at| at <= now) {
+        if self.flush_at.take_if(|at| *at <= now).is_some() {
             self.attachment.telling.hurry();
         }
         if self.attachment.outcome().is_none() && self.start_by <= now {
@@ -322,53 +337,76 @@ impl Actor {
         Ok(())
     }
 
-    /// Tells and records what has come up, then has written what follows from it.
-    async fn settle(&mut self, client: &mut HolderClient, is_new: bool) -> io::Result<()> {
+    /// Tells what has come up and has it recorded, and has written what follows from earlier records.
+    fn settle(&mut self, client: &mut HolderClient) -> io::Result<()> {
         for chunk in self.attachment.telling.take_chunks() {
             self.parts.sink.chunk(chunk);
         }
         if self.attachment.progress.turn.is_none() {
             self.kill_at = None;
         }
-        let waits = !self.records.is_empty();
-        if self.attachment.telling.is_urgent() || waits {
-            self.record().await;
+        // One record at a time; what is urgent meanwhile is in the next.
+        if self.attachment.telling.is_urgent() || !self.records.is_empty() {
+            if self.recording.is_none() {
+                self.begin_recording();
+            }
         } else if !self.attachment.telling.is_empty() && self.flush_at.is_none() {
             self.flush_at = Some(Instant::now() + FLUSH_PERIOD);
-        } else if !is_new {
-            return Ok(());
         }
         for line in &self.attachment.progress.unwritten {
-            if line.number > self.n_sent {
+            if line.number > self.n_sent && line.number <= self.n_recorded {
                 self.n_sent = line.number;
                 let (number, line) = (line.number, line.line.clone());
                 client.ask(Purpose::Write(number), Operation::Write { number, line })?;
             }
         }
-        let offset = self.attachment.progress.offset;
-        if self.flush_at.is_none() && offset - self.released >= RELEASE_STEP_BYTES {
+        let offset = self.offset_recorded;
+        if offset.saturating_sub(self.released) >= RELEASE_STEP_BYTES {
             self.released = offset;
             client.ask(Purpose::Release, Operation::Release { offset })?;
         }
         Ok(())
     }
 
-    /// Tries until it is recorded: going on without would tell a story that a restart contradicts.
+    /// Everything there is, and back when it is on disk.
     async fn record(&mut self) {
+        self.finish_recording().await;
+        self.begin_recording();
+        self.finish_recording().await;
+    }
+
+    async fn finish_recording(&mut self) {
+        if self.recording.is_some() {
+            on_disk(&mut self.recording).await;
+            self.recorded();
+        }
+    }
+
+    fn begin_recording(&mut self) {
+        let outcome = self.attachment.outcome();
         let Attachment { telling, progress, .. } = &mut self.attachment;
         let reports = telling.take_reports(progress);
-        let mut retry_after = RETRY_PERIOD_MIN;
-        let session = self.config.session;
-        while let Err(error) = self.parts.store.record(session, progress, reports.clone()).await {
-            tracing::error!(session.id = %session, "the journal cannot be written: {error:#}");
-            time::sleep(retry_after).await;
-            retry_after = (retry_after * 2).min(RETRY_PERIOD_MAX);
-        }
+        let (store, session) = (Arc::clone(&self.parts.store), self.config.session);
+        self.recording = Some(Recording {
+            n_written: progress.n_written,
+            offset: progress.offset,
+            replies: std::mem::take(&mut self.records),
+            outcome,
+            done: Box::pin(record(store, session, progress.clone(), reports)),
+        });
         self.flush_at = None;
-        for reply in self.records.drain(..) {
+    }
+
+    /// What was on its way is on disk: whoever waited for it hears so.
+    fn recorded(&mut self) {
+        let Some(recording) = self.recording.take() else { return };
+        self.n_recorded = recording.n_written;
+        self.offset_recorded = recording.offset;
+        for reply in recording.replies {
+            // Whoever asked may be gone.
             let _ = reply.send(Ok(()));
         }
-        if let Some(outcome) = self.attachment.outcome() {
+        if let Some(outcome) = recording.outcome {
             for reply in self.starts.drain(..) {
                 let _ = reply.send(outcome.clone());
             }

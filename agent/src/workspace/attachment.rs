@@ -34,7 +34,8 @@ use crate::{
 pub struct ReadyLinks(Mutex<HashMap<WorkspaceId, Attached>>);
 
 impl ReadyLinks {
-    fn put(&self, workspace: WorkspaceId, link: Attached) {
+    /// Keeps one for whoever comes next.
+    pub fn put(&self, workspace: WorkspaceId, link: Attached) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(workspace, link);
     }
 
@@ -137,7 +138,7 @@ impl SessionStore for JournalStore {
     ) -> BoxFuture<'a, anyhow::Result<()>> {
         Box::pin(async move {
             let written = serde_json::to_string(progress)?;
-            self.context.journal.append_with_session(&reports, session, &written).await?;
+            self.context.journal.append_with_session(&reports, session, written).await?;
             if let Phase::Ended { .. } = progress.phase {
                 forget_secrets(&self.context, session);
             }

@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     engine::{Attached, EngineError},
+    git::Running,
     mirror::{Mirror, Prepared},
     workspace::{Context, refusal::Refusal},
 };
@@ -28,6 +29,8 @@ const SET_UP_PERIOD_MAX: Duration = Duration::from_secs(900);
 const BRING_OUT_PERIOD_MAX: Duration = Duration::from_secs(600);
 /// Longest line that the holder says about its work.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Most of a bundle that is brought in at once, with four bytes for its length.
+const PIECE_BYTES: usize = 64 * 1024;
 /// Most that one workspace may give back at once.
 pub const BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -66,6 +69,60 @@ pub async fn has_died(context: &Context, workspace: WorkspaceId) -> bool {
     false
 }
 
+/// Has the holder's `begin` clone the repository, at the other end of a stdio that leads to a session
+/// afterwards. None: it could not, and [`set_up`] finds out why.
+pub async fn begin(
+    context: &Context,
+    spec: &OpenWorkspace,
+    mut beginning: Attached,
+    mut bundle: Running,
+    prepared: &Prepared,
+) -> Option<(SetupDone, Attached)> {
+    let wish = wish(context, spec, prepared).ok()?;
+    let work = async {
+        let Attached { stdin, stdout, .. } = &mut beginning;
+        let mut source = bundle.take_stdout()?;
+        let giving = async {
+            stdin.write_all(format!("{wish}\n").as_bytes()).await?;
+            let mut piece = vec![0; PIECE_BYTES];
+            loop {
+                let n = source.read(&mut piece[4..]).await?;
+                piece[..4].copy_from_slice(&u32::try_from(n).unwrap_or_default().to_be_bytes());
+                stdin.write_all(&piece[..4 + n]).await?;
+                if n == 0 {
+                    return stdin.flush().await;
+                }
+            }
+        };
+        let (is_given, line) = both(giving, whole_line(&mut stdout.as_mut())).await;
+        let done = serde_json::from_slice(&line.ok()?).ok()?;
+        // Something else than the whole bundle was cloned, or nobody knows.
+        (is_given && bundle.finish().await.is_ok()).then_some(done)
+    };
+    let done = timeout(SET_UP_PERIOD_MAX, work).await.ok().flatten()?;
+    Some((done, beginning))
+}
+
+/// A line that is short, byte by byte: what follows it belongs to somebody else.
+async fn whole_line(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') && (line.len() as u64) < LINE_BYTES_MAX {
+        line.push(from.read_u8().await?);
+    }
+    Ok(line)
+}
+
+fn wish(context: &Context, spec: &OpenWorkspace, prepared: &Prepared) -> Result<String, Refusal> {
+    let wish = Setup {
+        directory: context.engine.repository_directory(spec.workspace),
+        base_branch: prepared.base_branch.clone(),
+        branch: spec.branch.clone(),
+        author_name: spec.author_name.clone(),
+        author_email: spec.author_email.clone(),
+    };
+    serde_json::to_string(&wish).map_err(Refusal::machine)
+}
+
 /// Clones the repository into the container, on its branch; again if the container dies meanwhile.
 pub async fn set_up(
     context: &Context,
@@ -89,14 +146,7 @@ async fn set_up_once(
     mirror: &Mirror,
     prepared: &Prepared,
 ) -> Result<SetupDone, Refusal> {
-    let wish = Setup {
-        directory: context.engine.repository_directory(spec.workspace),
-        base_branch: prepared.base_branch.clone(),
-        branch: spec.branch.clone(),
-        author_name: spec.author_name.clone(),
-        author_email: spec.author_email.clone(),
-    };
-    let wish = serde_json::to_string(&wish).map_err(Refusal::machine)?;
+    let wish = wish(context, spec, prepared)?;
     let attached = attach(context, spec.workspace, &["setup".into(), wish]).await?;
     let work = async {
         let Attached { mut stdin, mut stdout, stderr, exit } = attached;

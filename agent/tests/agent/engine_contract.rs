@@ -84,8 +84,13 @@ async fn keeps_its_promises(engine: &dyn Engine, other: Option<&SimulatedEngine>
     assert!(matches!(attach().await, Err(EngineError::Gone { .. })));
 
     // Created twice is created once.
-    let container = engine.create(spec.clone()).await.unwrap();
-    assert_eq!(engine.create(spec).await.unwrap(), container);
+    let created = engine.create(spec.clone()).await.unwrap();
+    // The simulation's containers have no stdio of their own.
+    assert_eq!(created.beginning.is_some(), other.is_none());
+    let adopted = engine.create(spec).await.unwrap();
+    assert_eq!(adopted.container, created.container);
+    assert!(adopted.beginning.is_none(), "what it was told is not known");
+    let container = created.container;
     let found = engine.find(workspace).await.unwrap().unwrap();
     assert!(found.is_running && found.container == container);
     assert_eq!(engine.list().await.unwrap(), [found]);

@@ -36,11 +36,12 @@ impl Holder {
     }
 }
 
-/// The image to make containers of, made if it is not there.
+/// The image to make containers of, made if it is not there. `known` was seen or made before.
 pub(super) async fn of(
     docker: &Docker,
     holder: &Holder,
     base: &str,
+    known: Option<&str>,
 ) -> Result<String, EngineError> {
     let missing = || EngineError::ImageMissing { image: base.to_string() };
     let base_id = match docker.inspect_image(base).await {
@@ -50,6 +51,9 @@ pub(super) async fn of(
     };
     let recipe = recipe(&base_id);
     let furnished = tag(holder, &recipe);
+    if known == Some(&furnished) {
+        return Ok(furnished);
+    }
     match docker.inspect_image(&furnished).await {
         Ok(_) => return Ok(furnished),
         Err(error) if status(&error) == Some(404) => {}
