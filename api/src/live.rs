@@ -1,7 +1,7 @@
 //! The live feed: one WebSocket a browser, one actor a socket.
 //!
 //! The actor takes one input at a time: a frame of the browser, a change in the log, a chunk of
-//! streamed text, the tick of its clock. It writes through actix-ws's bounded queue and waits for room there;
+//! streamed text, what a lookup beside it has found, the tick of its clock. It writes through actix-ws's bounded queue and waits for room there;
 //! meanwhile its own inputs are bounded too, and a browser that falls behind is told so and closed. It
 //! comes back and resumes after the last position it saw.
 //!
@@ -107,6 +107,9 @@ impl Socket {
                 if let Some(old) = self.followed.remove(&session) {
                     ctx.cancel_future(old);
                 }
+            }
+            Effect::LookUp(lookup) => {
+                ctx.add_stream(stream::once(lookup));
             }
             Effect::Close => ctx.stop(),
         }

@@ -77,7 +77,9 @@ pub(super) async fn start(
             .wrap(from_fn(headers::secure))
             .wrap(from_fn(metrics::count))
     });
-    let http = http.workers(WORKERS).shutdown_timeout(SHUTDOWN_SECONDS).disable_signals();
+    // Streamed text comes in small pieces, which must not wait for each other's acknowledgement.
+    let http = http.workers(WORKERS).tcp_nodelay(true);
+    let http = http.shutdown_timeout(SHUTDOWN_SECONDS).disable_signals();
     let http = http.listen(listener).context("the listener cannot be used")?.run();
     let handle = http.handle();
     let tasks = Tasks::new();

@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use actors::tasks::Tasks;
 use domain::{
-    event::Event, execution::ExecutionEvent, idea::IdeaEvent, session::SessionEvent,
-    workspace::WorkspaceEvent,
+    event::Event, execution::ExecutionEvent, idea::IdeaEvent, ids::MessageId,
+    session::SessionEvent, workspace::WorkspaceEvent,
 };
 use projections::{
     event_log::{EventLog, Position, RecordedEvent},
@@ -33,6 +33,16 @@ pub struct Change {
     pub session: Option<Uuid>,
     /// What to announce, if anything.
     pub announced: Option<Changed>,
+    /// Set when all that has changed is that streamed text was recorded.
+    pub streamed: Option<Streamed>,
+}
+
+/// Text of an open message that was streamed before it was recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Streamed {
+    pub message: MessageId,
+    /// The number of the chunk behind it.
+    pub next_chunk: u32,
 }
 
 /// The source of changes.
@@ -113,7 +123,7 @@ impl Relations {
     pub(super) fn change(&mut self, recorded: &RecordedEvent) -> Change {
         let position = recorded.position;
         let Ok(Some(event)) = read_models::decode(recorded) else {
-            return Change { position, session: None, announced: None };
+            return Change { position, session: None, announced: None, streamed: None };
         };
         let named = named(&event);
         let changed = self.complete(recorded.stream.id, named);
@@ -122,10 +132,17 @@ impl Relations {
                 &event,
                 Event::Session(_, SessionEvent::SegmentRecorded(segment)) if !segment.is_last
             );
+        let streamed = match &event {
+            Event::Session(_, SessionEvent::SegmentRecorded(segment)) if !segment.is_last => {
+                let next_chunk = segment.first_chunk.saturating_add(segment.n_chunks);
+                Some(Streamed { message: segment.message, next_chunk })
+            }
+            _ => None,
+        };
         let session = changed.session;
         let event = format!("{}/{}", recorded.stream.kind, recorded.event_type);
         let announced = is_announced.then_some(Changed { position, event, ..changed });
-        Change { position, session, announced }
+        Change { position, session, announced, streamed }
     }
 
     fn complete(&mut self, stream: Uuid, mut named: Changed) -> Changed {

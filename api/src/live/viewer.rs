@@ -1,6 +1,12 @@
 //! What one browser sees of the live feed, and what it has seen already.
+//!
+//! What has to be looked up in the read models is looked up beside: streamed text goes on meanwhile, and
+//! changes wait in their order.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use actix_web::web::{Bytes, Data};
 use actors::live_hub::Following;
@@ -8,6 +14,7 @@ use domain::{
     agent_protocol::LiveChunk,
     ids::{MessageId, SessionId},
 };
+use futures_util::future::BoxFuture;
 use projections::{
     chat_transcript::{self, ItemKind},
     event_log::Position,
@@ -21,7 +28,7 @@ use crate::{
         frames::{ChangedItem, Chunk, ClientFrame, Hello, OpenMessage, OpenMessages, ServerFrame},
     },
     problem::Problem,
-    queries::items,
+    queries::items::{self, Item},
     server::Server,
 };
 
@@ -35,6 +42,10 @@ pub(super) enum Input {
     Chunk(LiveChunk),
     /// The hub cut this browser off from a session: it was too slow.
     CutOff(SessionId),
+    /// What a lookup has found; none where the read models are away.
+    Found(SessionId, Option<Vec<chat_transcript::Item>>),
+    /// Items as the browser gets them, with the position of each one's change.
+    Rendered(SessionId, Option<Vec<(Position, Item)>>),
     /// Too many changes were missed.
     Lagged,
     Tick,
@@ -45,6 +56,8 @@ pub(super) enum Input {
 pub(super) enum Effect {
     Follow(SessionId, Following),
     Unfollow(SessionId),
+    /// To be done beside, with its outcome as the next input.
+    LookUp(BoxFuture<'static, Input>),
     Close,
 }
 
@@ -61,6 +74,9 @@ const CHANGED_ITEMS_MAX: usize = 200;
 /// A browser that did not answer so many pings is gone.
 const UNANSWERED_PINGS_MAX: u8 = 3;
 
+/// How many changes may wait for a lookup.
+const CHANGES_WAITING_MAX: usize = 4096;
+
 pub(super) struct Viewer {
     server: Data<Server>,
     caller: Caller,
@@ -68,6 +84,9 @@ pub(super) struct Viewer {
     resume_after: Option<Position>,
     position: Position,
     followed: HashMap<SessionId, Followed>,
+    /// The change whose items are being looked up, and those after it.
+    looked_up: Option<Arc<Change>>,
+    waiting: VecDeque<Arc<Change>>,
     n_unanswered: u8,
 }
 
@@ -80,6 +99,42 @@ struct Followed {
     seen: Position,
     /// Open messages with the number of the chunk that comes next.
     next_chunk: HashMap<MessageId, u32>,
+}
+
+impl Followed {
+    /// Whether a change of this session has to be looked up. What was streamed already has not.
+    fn has_news(&self, change: &Change) -> bool {
+        change.streamed.is_none_or(|streamed| {
+            self.next_chunk.get(&streamed.message).is_none_or(|next| *next < streamed.next_chunk)
+        })
+    }
+
+    /// Drops of what has changed what was sent already, and remembers the rest as seen.
+    fn keep_news(&mut self, found: &mut Vec<chat_transcript::Item>) {
+        found.retain(|item| item.changed > self.seen);
+        self.seen = found.iter().map(|item| item.changed).max().unwrap_or(self.seen);
+        found.retain(|item| match &item.what {
+            // What was streamed chunk by chunk is not sent again until the message is complete.
+            ItemKind::Message(message) if !message.is_complete && !message.is_truncated => {
+                let streamed = self.next_chunk.get(&message.message).copied();
+                streamed.is_none_or(|next| message.n_chunks > next)
+            }
+            _ => true,
+        });
+    }
+
+    /// Remembers how far messages have come that are sent as items.
+    fn note(&mut self, rows: &[chat_transcript::Item]) {
+        for row in rows {
+            let ItemKind::Message(message) = &row.what else { continue };
+            if message.is_complete {
+                self.next_chunk.remove(&message.message);
+            } else {
+                let next = self.next_chunk.entry(message.message).or_default();
+                *next = message.n_chunks.max(*next);
+            }
+        }
+    }
 }
 
 impl Viewer {
@@ -96,6 +151,8 @@ impl Viewer {
             resume_after,
             position: 0,
             followed: HashMap::new(),
+            looked_up: None,
+            waiting: VecDeque::new(),
             n_unanswered: 0,
         }
     }
@@ -120,13 +177,24 @@ impl Viewer {
             }
             Input::Ping(bytes) => self.socket.pong(&bytes).await.map_err(|_| Gone)?,
             Input::Pong => self.n_unanswered = 0,
-            Input::Change(change) => return self.show(&change).await,
+            Input::Change(change) if self.looked_up.is_some() => {
+                if self.waiting.len() >= CHANGES_WAITING_MAX {
+                    return self.lag().await;
+                }
+                self.waiting.push_back(change);
+            }
+            Input::Change(change) => return self.show(change).await,
+            Input::Found(session, found) => return self.found(session, found.ok_or(Gone)?).await,
+            Input::Rendered(session, rendered) => {
+                for (position, item) in rendered.ok_or(Gone)? {
+                    let frame = ChangedItem { session: session.0, position, item };
+                    self.send(&ServerFrame::Item(frame)).await?;
+                }
+                return self.go_on().await;
+            }
             Input::Chunk(chunk) => self.pass_on(chunk).await?,
             Input::CutOff(session) => return self.follow(session).await,
-            Input::Lagged => {
-                self.send(&ServerFrame::Lagging).await?;
-                return Err(Gone);
-            }
+            Input::Lagged => return self.lag().await,
             Input::Tick => {
                 self.n_unanswered += 1;
                 if self.n_unanswered > UNANSWERED_PINGS_MAX {
@@ -217,7 +285,12 @@ impl Viewer {
         self.send_items(session, unfinished.collect()).await
     }
 
-    async fn show(&mut self, change: &Change) -> Result<Vec<Effect>, Gone> {
+    async fn lag(&mut self) -> Result<Vec<Effect>, Gone> {
+        self.send(&ServerFrame::Lagging).await?;
+        Err(Gone)
+    }
+
+    async fn show(&mut self, change: Arc<Change>) -> Result<Vec<Effect>, Gone> {
         if change.position <= self.position {
             return Ok(Vec::new());
         }
@@ -225,32 +298,81 @@ impl Viewer {
         let mut effects = Vec::new();
         if let Some(session) = change.session.map(SessionId) {
             match self.followed.get(&session) {
-                Some(followed) if followed.is_known => self.send_changed(session).await?,
+                Some(followed) if followed.is_known && followed.has_news(&change) => {
+                    let lookup = self.look_up(session, followed.seen);
+                    self.looked_up = Some(change);
+                    return Ok(vec![Effect::LookUp(lookup)]);
+                }
+                Some(followed) if followed.is_known => {}
                 Some(_) => effects = self.follow(session).await?,
                 None => {}
             }
         }
-        if let Some(changed) = &change.announced {
-            self.send(&ServerFrame::Changed(changed.clone())).await?;
+        self.announce(&change).await?;
+        Ok(effects)
+    }
+
+    async fn announce(&mut self, change: &Change) -> Result<(), Gone> {
+        match &change.announced {
+            Some(changed) => self.send(&ServerFrame::Changed(changed.clone())).await,
+            None => Ok(()),
+        }
+    }
+
+    fn look_up(&self, session: SessionId, seen: Position) -> BoxFuture<'static, Input> {
+        let server = self.server.clone();
+        Box::pin(async move {
+            let database = server.database();
+            let found =
+                chat_transcript::changed_after(database, session, seen, CHANGED_ITEMS_MAX).await;
+            Input::Found(session, found.ok())
+        })
+    }
+
+    /// Has what was found rendered, or goes on if nothing of it is news by now.
+    async fn found(
+        &mut self,
+        session: SessionId,
+        mut found: Vec<chat_transcript::Item>,
+    ) -> Result<Vec<Effect>, Gone> {
+        let Some(followed) = self.followed.get_mut(&session) else { return self.go_on().await };
+        followed.keep_news(&mut found);
+        if found.is_empty() {
+            return self.go_on().await;
+        }
+        followed.note(&found);
+        let server = self.server.clone();
+        let rendering = async move {
+            let changes: Vec<Position> = found.iter().map(|item| item.changed).collect();
+            let rendered = items::render(&server.system().sealing, found).await;
+            let rendered = rendered.map(|items| changes.into_iter().zip(items).collect());
+            Input::Rendered(session, rendered.ok())
+        };
+        Ok(vec![Effect::LookUp(Box::pin(rendering))])
+    }
+
+    /// After a lookup: announces its change, and shows those that waited.
+    async fn go_on(&mut self) -> Result<Vec<Effect>, Gone> {
+        if let Some(change) = self.looked_up.take() {
+            self.announce(&change).await?;
+        }
+        let mut effects = Vec::new();
+        while self.looked_up.is_none()
+            && let Some(change) = self.waiting.pop_front()
+        {
+            effects.extend(self.show(change).await?);
         }
         Ok(effects)
     }
 
+    /// Sends what a session has that was not sent yet, and waits for it.
     async fn send_changed(&mut self, session: SessionId) -> Result<(), Gone> {
         let Some(followed) = self.followed.get_mut(&session) else { return Ok(()) };
         let (database, seen) = (self.server.database(), followed.seen);
         let changed =
             chat_transcript::changed_after(database, session, seen, CHANGED_ITEMS_MAX).await;
-        let Ok(mut changed) = changed else { return Err(Gone) };
-        followed.seen = changed.iter().map(|item| item.changed).max().unwrap_or(seen);
-        changed.retain(|item| match &item.what {
-            // What was streamed chunk by chunk is not sent again until the message is complete.
-            ItemKind::Message(message) if !message.is_complete && !message.is_truncated => {
-                let streamed = followed.next_chunk.get(&message.message).copied();
-                streamed.is_none_or(|next| message.n_chunks > next)
-            }
-            _ => true,
-        });
+        let mut changed = changed.map_err(|_| Gone)?;
+        followed.keep_news(&mut changed);
         self.send_items(session, changed).await
     }
 
@@ -263,15 +385,7 @@ impl Viewer {
             return Ok(());
         }
         if let Some(followed) = self.followed.get_mut(&session) {
-            for row in &rows {
-                let ItemKind::Message(message) = &row.what else { continue };
-                if message.is_complete {
-                    followed.next_chunk.remove(&message.message);
-                } else {
-                    let next = followed.next_chunk.entry(message.message).or_default();
-                    *next = message.n_chunks.max(*next);
-                }
-            }
+            followed.note(&rows);
         }
         let changes: Vec<Position> = rows.iter().map(|row| row.changed).collect();
         let rendered =
