@@ -4,10 +4,13 @@
 //! runs under its key, so that running it again after a crash is harmless. What a process gave up is
 //! dropped where it is. An outcome is the next stimulus; what that leads to is performed in turn.
 //!
+//! A command that was accepted is on disk, and is never given up: the next intent begins while its outcome
+//! is still on its way to the process.
+//!
 //! Read next: `effects.rs` for what is done to the outside world.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -62,17 +65,18 @@ impl<P: Process> Clone for Runner<P> {
 struct Shared<P: Process> {
     tools: Tools,
     streams: Streams<ProcessStream<P>>,
-    instances: Mutex<HashMap<Uuid, Instance>>,
+    instances: Mutex<HashMap<Uuid, Instance<P>>>,
 }
 
 /// A process that wants something.
-#[derive(Default)]
-struct Instance {
+struct Instance<P> {
     correlation: Uuid,
-    /// Of the newest state that was looked at; older ones come too late.
-    sequence: u64,
+    /// The newest state that was looked at; older ones come too late.
+    stream: Arc<ProcessStream<P>>,
     /// Dropping the sender gives the intent up.
     in_flight: HashMap<IntentKey, oneshot::Sender<()>>,
+    /// Commands that were accepted, and whose outcome is on its way.
+    told: BTreeSet<IntentKey>,
 }
 
 /// Because of what a stimulus is recorded.
@@ -138,30 +142,45 @@ impl<P: Process> Runner<P> {
     }
 
     /// Compares what a process wants with what is under way.
-    fn look(&self, process: Uuid, correlation: Uuid, stream: &ProcessStream<P>) {
-        let state = &stream.state;
+    fn look(&self, process: Uuid, correlation: Uuid, stream: &Arc<ProcessStream<P>>) {
+        let unsettled = &stream.state.unsettled;
         let mut instances = self.instances();
-        let instance = instances.entry(process).or_default();
-        if state.sequence < instance.sequence {
+        let instance = instances.entry(process).or_insert_with(|| Instance {
+            correlation,
+            stream: Arc::clone(stream),
+            in_flight: HashMap::new(),
+            told: BTreeSet::new(),
+        });
+        if stream.state.sequence < instance.stream.state.sequence {
             return;
         }
-        instance.sequence = state.sequence;
+        instance.stream = Arc::clone(stream);
         instance.correlation = correlation;
         // Dropping what is not wanted any more gives it up.
-        instance.in_flight.retain(|key, _| state.unsettled.contains_key(key));
-        if state.unsettled.is_empty() {
+        instance.in_flight.retain(|key, _| unsettled.contains_key(key));
+        instance.told.retain(|key| unsettled.contains_key(key));
+        if unsettled.is_empty() {
             instances.remove(&process);
             return;
         }
-        let first = state.unsettled.iter().find(|(_, intent)| !intent.is_parallel);
-        let first = first.map(|(key, _)| *key);
         crash_point::crash_point!("process.after_reacted");
-        for (key, intent) in &state.unsettled {
+        self.begin(process, instance);
+    }
+
+    /// Starts what may run and does not.
+    fn begin(&self, process: Uuid, instance: &mut Instance<P>) {
+        let unsettled = &instance.stream.state.unsettled;
+        let is_next =
+            |key: &IntentKey, intent: &Intent| !intent.is_parallel && !instance.told.contains(key);
+        let first = unsettled.iter().find(|(key, intent)| is_next(key, intent));
+        let first = first.map(|(key, _)| *key);
+        for (key, intent) in unsettled {
             let may_run = intent.is_parallel || Some(*key) == first;
             if may_run && !instance.in_flight.contains_key(key) {
                 let (give_up, given_up) = oneshot::channel();
                 instance.in_flight.insert(*key, give_up);
-                self.start(Work { process, key: *key, correlation }, intent.clone(), given_up);
+                let work = Work { process, key: *key, correlation: instance.correlation };
+                self.start(work, intent.clone(), given_up);
             }
         }
     }
@@ -175,8 +194,28 @@ impl<P: Process> Runner<P> {
                 performed = runner.perform(&work, &intent.action) => performed,
             };
             let Some((stimulus, contents)) = performed else { return };
-            runner.settle(&work, stimulus, contents).await;
+            let is_told = matches!(&intent.action, Action::Tell(_))
+                && matches!(&stimulus, Stimulus::Settled { outcome: Outcome::Done, .. });
+            let mut settling = std::pin::pin!(runner.settle(&work, stimulus, contents));
+            // Polled once, the outcome is on its way before anything that comes after it.
+            if futures_util::poll!(settling.as_mut()).is_pending() {
+                if is_told {
+                    runner.go_on(&work);
+                }
+                settling.await;
+            }
         });
+    }
+
+    /// A command was accepted: what comes after it need not wait until its process knows.
+    fn go_on(&self, work: &Work) {
+        let mut instances = self.instances();
+        let Some(instance) = instances.get_mut(&work.process) else { return };
+        if instance.stream.state.unsettled.contains_key(&work.key) {
+            instance.told.insert(work.key);
+            self.begin(work.process, instance);
+            crash_point::crash_point!("intent.before_outcome");
+        }
     }
 
     /// Runs an intent to its end. None when the lease was lost: whoever has it now runs it again.
@@ -272,7 +311,7 @@ impl<P: Process> Runner<P> {
         }
     }
 
-    fn instances(&self) -> MutexGuard<'_, HashMap<Uuid, Instance>> {
+    fn instances(&self) -> MutexGuard<'_, HashMap<Uuid, Instance<P>>> {
         self.shared.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

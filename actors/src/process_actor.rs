@@ -2,7 +2,9 @@
 //!
 //! The stream of a process is kept by the same actor as that of an aggregate: a stimulus is its command,
 //! `Reacted` its event. One reader per kind of process goes through the log and hands each event to the
-//! instance that it concerns; its checkpoint may be old, since an instance skips what it has seen.
+//! instance that it concerns; its checkpoint may be old, since an instance skips what it has seen. The
+//! reader also keeps a table of what is wanted and has no outcome, so that a start reads only the end of
+//! the log.
 //!
 //! Read next: `intent_runner.rs` performs what an instance wants, and brings it the outcomes.
 
@@ -17,20 +19,26 @@ use projections::{
     database::Database,
     error::DatabaseError,
     event_log::{EventLog, Position, RecordedEvent},
+    open_intents::OpenIntents,
     read_models,
 };
 use serde::Serialize;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
     clock::SharedClock,
     dispatcher::DispatchError,
     intent_runner::{Occasion, Runner},
+    process_actor::pending::Pending,
 };
 
 const EVENTS_PER_READ: usize = 512;
 const RETRY_PERIOD: Duration = Duration::from_millis(500);
 const READER_VERSION: u32 = 1;
+/// How far what is saved may be behind what was read. Saving more often costs each change of the log a
+/// transaction, and saves a start nothing that it would feel.
+const SAVE_PERIOD: Duration = Duration::from_secs(1);
 
 /// A process as something that has a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,10 +71,35 @@ impl<P: Process> EventSourced for ProcessStream<P> {
     }
 }
 
+/// How far a reader has come.
+struct Reading {
+    /// Events up to here were brought to their processes.
+    at: Position,
+    /// What is wanted, as recorded up to `folded`.
+    pending: Pending,
+    folded: Position,
+    /// Where the table is. None: somebody else keeps it.
+    saved: Option<Position>,
+    /// When what was read since is to be saved.
+    save_by: Option<Instant>,
+}
+
+impl Reading {
+    fn fold<P: Process>(&mut self, event: &RecordedEvent) {
+        if event.position > self.folded {
+            self.folded = event.position;
+            if event.stream.kind == P::TYPE {
+                self.pending.see(event);
+            }
+        }
+    }
+}
+
 /// Reads the log for one kind of process.
 pub(crate) struct ProcessReader<P: Process> {
     log: EventLog,
     checkpoints: Checkpoints,
+    open_intents: OpenIntents,
     runner: Runner<P>,
     clock: SharedClock,
     name: String,
@@ -83,6 +116,7 @@ impl<P: Process> ProcessReader<P> {
         Self {
             log: log.clone(),
             checkpoints: Checkpoints::new(database),
+            open_intents: OpenIntents::new(database),
             runner,
             clock: clock.clone(),
             name: format!("process {}", P::TYPE),
@@ -92,22 +126,30 @@ impl<P: Process> ProcessReader<P> {
 
     /// Takes up what was wanted before, and then reads for ever.
     pub(crate) async fn run(self) {
-        while let Err(error) = self.resume().await {
-            tracing::warn!(process = P::TYPE, %error, "taking up its intents is tried again");
-            self.clock.pause(RETRY_PERIOD).await;
-        }
+        let mut reading = loop {
+            match self.resume().await {
+                Ok(reading) => break reading,
+                Err(error) => {
+                    tracing::warn!(process = P::TYPE, %error, "taking up its intents is tried again");
+                    self.clock.pause(RETRY_PERIOD).await;
+                }
+            }
+        };
         let mut head = self.log.watch();
-        let mut at = None;
         loop {
             head.mark_unchanged();
-            match self.step(&mut at).await {
+            match self.step(&mut reading).await {
                 Ok(true) => {}
                 // Closed means that the log is: nothing will come any more.
-                Ok(false) => {
-                    if head.changed().await.is_err() {
-                        return;
+                Ok(false) => match reading.save_by {
+                    None if head.changed().await.is_err() => return,
+                    None => {}
+                    Some(save_by) => {
+                        if let Ok(Err(_)) = tokio::time::timeout_at(save_by, head.changed()).await {
+                            return;
+                        }
                     }
-                }
+                },
                 Err(DispatchError::Fenced) => return,
                 Err(error) => {
                     tracing::warn!(process = P::TYPE, %error, "reading the log is tried again");
@@ -118,21 +160,35 @@ impl<P: Process> ProcessReader<P> {
     }
 
     /// Deals with one batch; tells whether there was anything.
-    async fn step(&self, at: &mut Option<Position>) -> Result<bool, DispatchError> {
-        let position = match *at {
-            Some(position) => position,
-            None => self.checkpoints.position(&self.name).await?,
-        };
-        *at = Some(position);
-        let events = self.log.read_all(position, EVENTS_PER_READ).await?;
+    async fn step(&self, reading: &mut Reading) -> Result<bool, DispatchError> {
+        let events = self.log.read_all(reading.at, EVENTS_PER_READ).await?;
         for event in &events {
+            reading.fold::<P>(event);
             self.see(event).await?;
-            *at = Some(event.position);
+            reading.at = event.position;
+            reading.save_by.get_or_insert_with(|| Instant::now() + SAVE_PERIOD);
         }
-        let Some(last) = events.last() else { return Ok(false) };
+        if reading.save_by.is_some_and(|save_by| save_by <= Instant::now()) {
+            self.save(reading).await?;
+        }
+        Ok(!events.is_empty())
+    }
+
+    /// Saves how far it has read, and what is wanted then.
+    async fn save(&self, reading: &mut Reading) -> Result<(), DispatchError> {
         crash_point::crash_point!("process.before_checkpoint");
-        self.checkpoints.save(&self.name, READER_VERSION, last.position).await?;
-        Ok(true)
+        self.checkpoints.save(&self.name, READER_VERSION, reading.at).await?;
+        crash_point::crash_point!("process.before_open_intents");
+        reading.save_by = None;
+        let (saved, to) = (reading.saved, reading.folded);
+        if let Some(saved) = saved.filter(|saved| *saved < to) {
+            let changed = reading.pending.changed();
+            let is_kept = self.open_intents.save(P::TYPE, saved, to, &changed).await?;
+            // Whoever keeps the table now, the next start reads it.
+            reading.saved = is_kept.then_some(to);
+            reading.pending.forget_changed();
+        }
+        Ok(())
     }
 
     async fn see(&self, recorded: &RecordedEvent) -> Result<(), DispatchError> {
@@ -159,25 +215,31 @@ impl<P: Process> ProcessReader<P> {
         }
     }
 
-    /// Starts what was wanted and has no outcome. The streams themselves are asked: read models may
-    /// be behind, and an intent that nobody performs would hang for ever.
-    async fn resume(&self) -> Result<(), DatabaseError> {
-        let mut wanted = pending::Pending::default();
-        let mut after = 0;
-        loop {
-            let events = self.log.read_kind(P::TYPE, after, EVENTS_PER_READ).await?;
-            for event in &events {
-                after = event.position;
-                wanted.see(event);
+    /// Starts what was wanted and has no outcome. What the table does not know yet is read from the
+    /// streams themselves: an intent that nobody performs would hang for ever.
+    async fn resume(&self) -> Result<Reading, DatabaseError> {
+        let (saved, rows) = self.open_intents.load(P::TYPE).await?;
+        let mut pending = Pending::load(rows);
+        // Before the streams are read: whatever is behind it is folded as it is read.
+        let head = self.log.head().await?;
+        let mut folded = saved;
+        while folded < head {
+            let events = self.log.read_kind(P::TYPE, folded, EVENTS_PER_READ).await?;
+            let is_end = events.len() < EVENTS_PER_READ;
+            for event in events.iter().filter(|event| event.position <= head) {
+                folded = event.position;
+                pending.see(event);
             }
-            if events.len() < EVENTS_PER_READ {
-                break;
+            if is_end || events.last().is_some_and(|event| event.position > head) {
+                folded = head;
             }
         }
-        for (process, correlation) in wanted.processes() {
+        for (process, correlation) in pending.processes() {
             self.take_up(process, correlation).await?;
         }
-        Ok(())
+        let at = self.checkpoints.position(&self.name).await?;
+        let save_by = (folded > saved).then(|| Instant::now() + SAVE_PERIOD);
+        Ok(Reading { at, pending, folded, saved: Some(saved), save_by })
     }
 
     async fn take_up(&self, process: Uuid, correlation: Uuid) -> Result<(), DatabaseError> {

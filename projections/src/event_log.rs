@@ -158,6 +158,18 @@ impl EventLog {
         reader::read_stream(&self.shared.pool, stream, after, limit).await
     }
 
+    /// Reads events of one stream and one type with a sequence below `before`, the newest first. It looks
+    /// at no more of the stream than it has to.
+    pub async fn read_newest(
+        &self,
+        stream: &StreamId,
+        event_type: &str,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, DatabaseError> {
+        reader::read_newest(&self.shared.pool, stream, event_type, before, limit).await
+    }
+
     /// Reads events with a position above `after`, in order. Never skips one that commits later.
     pub async fn read_all(
         &self,

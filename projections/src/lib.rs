@@ -26,6 +26,7 @@ pub mod keys;
 pub mod lease_row;
 pub mod meta;
 pub mod node_directory;
+pub mod open_intents;
 pub mod project_overview;
 pub mod projection;
 pub mod projection_status;

@@ -7,6 +7,7 @@ use projections::{
     keys::{Keys, WrappedKey},
     lease_row::LeaseRow,
     meta::Meta,
+    open_intents::{OpenIntents, Wanting},
     replica_list::{Replica, ReplicaList},
     tokens::{Token, TokenHash, Tokens},
     vault::{SealedSecret, Vault},
@@ -27,6 +28,7 @@ on_both! {
     a_lease_that_ran_out_passes_on_under_a_new_epoch
     a_released_lease_is_free_at_once
     a_replica_is_listed_while_it_says_that_it_runs
+    open_intents_move_with_their_reader_and_with_no_other
 }
 
 fn secret(n: u128, key: u128) -> SealedSecret {
@@ -219,4 +221,24 @@ async fn a_released_lease_is_free_at_once(place: Place) {
     assert_eq!(row.current().await.unwrap().unwrap().remaining, Duration::ZERO);
     let next = row.acquire(id(2), PERIOD).await.unwrap().unwrap();
     assert_eq!(next.epoch, lease.epoch + 1);
+}
+
+async fn open_intents_move_with_their_reader_and_with_no_other(place: Place) {
+    let table = OpenIntents::new(&place.database().await);
+    let wanting = |n: u128, intents: &str| Wanting {
+        process: id(n),
+        correlation: id(n + 100),
+        intents: intents.to_owned(),
+    };
+    assert_eq!(table.load("one").await.unwrap(), (0, Vec::new()));
+    let changed = [(id(1), Some(wanting(1, "first"))), (id(2), None)];
+    assert!(table.save("one", 0, 7, &changed).await.unwrap());
+    assert!(table.save("two", 0, 3, &[(id(1), Some(wanting(1, "other")))]).await.unwrap());
+    // Whoever thinks that the rows are elsewhere was overtaken.
+    assert!(!table.save("one", 0, 9, &[(id(1), None)]).await.unwrap());
+    assert_eq!(table.load("one").await.unwrap(), (7, vec![wanting(1, "first")]));
+    let changed = [(id(1), None), (id(3), Some(wanting(3, "second")))];
+    assert!(table.save("one", 7, 8, &changed).await.unwrap());
+    assert_eq!(table.load("one").await.unwrap(), (8, vec![wanting(3, "second")]));
+    assert_eq!(table.load("two").await.unwrap(), (3, vec![wanting(1, "other")]));
 }

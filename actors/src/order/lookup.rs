@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::{Orders, Refusal};
 use crate::aggregate_actor::read;
 
-const EVENTS_PER_READ: usize = 512;
+const EVENTS_PER_READ: usize = 8;
+/// Above every sequence; databases know no larger numbers.
+const SEQUENCE_MAX: u64 = i64::MAX.unsigned_abs();
 const COMMIT_TITLE_CHARS_MAX: usize = 72;
 
 /// Whose attempt an execution is, and where it is talked about.
@@ -85,7 +87,8 @@ impl Orders {
         found.await?.ok_or_else(|| unknown("idea"))
     }
 
-    /// The first event of a stream that `pick` wants, among those of one type.
+    /// The newest event of a stream that `pick` wants, among those of one type. What is asked for was
+    /// recorded a moment ago, however long the stream is.
     async fn find<A: EventSourced, T>(
         &self,
         id: Uuid,
@@ -93,17 +96,17 @@ impl Orders {
         pick: impl Fn(A::Event) -> Option<T>,
     ) -> Result<Option<T>, Refusal> {
         let stream = StreamId::new(A::TYPE, id);
-        let mut after = 0;
+        let mut before = SEQUENCE_MAX;
         loop {
-            let events = self.log.read_stream(&stream, after, EVENTS_PER_READ).await?;
-            for event in events.iter().filter(|event| event.event_type == event_type) {
+            let events = self.log.read_newest(&stream, event_type, before, EVENTS_PER_READ).await?;
+            for event in &events {
                 let Ok(restored) = read::<A>(event) else { continue };
                 if let Some(found) = pick(restored) {
                     return Ok(Some(found));
                 }
             }
             match events.last() {
-                Some(last) if events.len() == EVENTS_PER_READ => after = last.sequence,
+                Some(last) if events.len() == EVENTS_PER_READ => before = last.sequence,
                 _ => return Ok(None),
             }
         }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::{Ideas, refused};
 use crate::{aggregate_actor::read, dispatcher::DispatchError};
 
-const EVENTS_PER_READ: usize = 512;
+/// Above every sequence; databases know no larger numbers.
+const SEQUENCE_MAX: u64 = i64::MAX.unsigned_abs();
 
 /// An idea's newest description and request.
 pub(super) struct History {
@@ -26,55 +27,42 @@ pub(super) struct History {
 
 impl Ideas {
     pub(super) async fn history(&self, idea: IdeaId) -> Result<History, DispatchError> {
-        let mut history = None;
-        self.each_event::<Idea>(idea.0, |event| match (event, &mut history) {
-            (IdeaEvent::Drafted { project, description }, history) => {
-                *history = Some(History { project, description, last_request: None });
-            }
-            (IdeaEvent::Described { description }, Some(history)) => {
-                history.description = description;
-            }
-            (IdeaEvent::ExecutionRequested { request, .. }, Some(history)) => {
-                history.last_request = Some(request);
-            }
-            _ => {}
-        })
-        .await?;
-        history.ok_or_else(|| refused("not_found", "there is no such idea"))
+        let drafted = self.newest::<Idea>(idea.0, "drafted").await?;
+        let Some(IdeaEvent::Drafted { project, description: first }) = drafted else {
+            return Err(refused("not_found", "there is no such idea"));
+        };
+        let description = match self.newest::<Idea>(idea.0, "described").await? {
+            Some(IdeaEvent::Described { description }) => description,
+            _ => first,
+        };
+        let last_request = match self.newest::<Idea>(idea.0, "execution_requested").await? {
+            Some(IdeaEvent::ExecutionRequested { request, .. }) => Some(request),
+            _ => None,
+        };
+        Ok(History { project, description, last_request })
     }
 
     /// The idea that was worked on last in a conversation.
     pub(super) async fn last_idea(&self, session: SessionId) -> Result<IdeaId, DispatchError> {
-        let mut last = None;
-        self.each_event::<Session>(session.0, |event| {
-            if let SessionEvent::ExecutionBegun { idea, .. } = event {
-                last = Some(idea);
-            }
-        })
-        .await?;
-        last.ok_or_else(|| refused("not_found", "there is no such session"))
+        match self.newest::<Session>(session.0, "execution_begun").await? {
+            Some(SessionEvent::ExecutionBegun { idea, .. }) => Ok(idea),
+            _ => Err(refused("not_found", "there is no such session")),
+        }
     }
 
-    async fn each_event<A: EventSourced>(
+    /// The newest event of one type in a stream.
+    async fn newest<A: EventSourced>(
         &self,
         id: Uuid,
-        mut see: impl FnMut(A::Event),
-    ) -> Result<(), DispatchError> {
+        event_type: &str,
+    ) -> Result<Option<A::Event>, DispatchError> {
         let stream = StreamId::new(A::TYPE, id);
-        let mut after = 0;
-        loop {
-            let events = self.log.read_stream(&stream, after, EVENTS_PER_READ).await?;
-            for event in &events {
-                after = event.sequence;
-                see(read::<A>(event).map_err(|error| DispatchError::Damaged {
-                    stream: stream.clone(),
-                    sequence: event.sequence,
-                    reason: error.to_string(),
-                })?);
-            }
-            if events.len() < EVENTS_PER_READ {
-                return Ok(());
-            }
-        }
+        let newest = self.log.read_newest(&stream, event_type, SEQUENCE_MAX, 1).await?;
+        let Some(event) = newest.first() else { return Ok(None) };
+        read::<A>(event).map(Some).map_err(|error| DispatchError::Damaged {
+            stream: stream.clone(),
+            sequence: event.sequence,
+            reason: error.to_string(),
+        })
     }
 }

@@ -55,6 +55,13 @@ const READ_KIND: &str = "
         CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
     FROM events WHERE aggregate_type = $1 AND position > $2 ORDER BY position LIMIT $3";
 
+const READ_NEWEST: &str = "
+    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
+        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
+    FROM events
+    WHERE aggregate_type = $1 AND aggregate_id = $2 AND event_type = $3 AND sequence < $4
+    ORDER BY sequence DESC LIMIT $5";
+
 const FIND_COMMAND: &str = "
     SELECT position, sequence, hash FROM events
     WHERE aggregate_type = $1 AND aggregate_id = $2 AND command_id = $3
@@ -81,6 +88,18 @@ pub(super) async fn read_all(
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, DatabaseError> {
     recorded(&pool.fetch_all(READ_ALL, (after, limit)).await?)
+}
+
+/// Reads events of one stream and type, from the newest on.
+pub(super) async fn read_newest(
+    pool: &SqlPool,
+    stream: &StreamId,
+    event_type: &str,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    let values = (stream.kind.as_str(), stream.id.to_string(), event_type, before, limit);
+    recorded(&pool.fetch_all(READ_NEWEST, values).await?)
 }
 
 /// Reads the events of all streams of one kind.
