@@ -6,9 +6,15 @@
 //! The demo agent writes the time into each chunk. In each round all sessions wait for a permission, so that
 //! they begin together. The client merges as a browser does: by chunk number, with the recorded item filling
 //! what was not streamed; such a chunk counts with the time at which it came.
+//!
+//! The baseline is as many demo agents under plain `docker exec`, each read by the pipe of its command: no log, no spool,
+//! no other programs than the engine's. Both sides take turns, and while one streams the other waits.
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
     time::SystemTime,
 };
 
@@ -16,10 +22,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _, future::try_join_all};
 use serde_json::{Value, json};
 use tests::{
-    bench::{Figures, Goal, Samples, say},
+    bench::{Figures, Folder, Goal, Samples, run, say},
+    plain_agent::Conversation,
     world::{Server, Store, World, id_in, random},
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, handshake::client::generate_key, http::Request},
@@ -29,6 +39,7 @@ use uuid::Uuid;
 const N_SESSIONS: usize = 20;
 const N_ROUNDS: usize = 5;
 const N_CHUNKS: usize = 500;
+const IMAGE: &str = "sam-base:1";
 const P50_MS_MAX: f64 = 5.0;
 const P99_MS_MAX: f64 = 50.0;
 
@@ -49,7 +60,10 @@ async fn main() -> Result<()> {
         let frame = json!({ "type": "follow", "session": session });
         feed.send(Message::text(frame.to_string())).await?;
     }
-    let (mut p50, mut p99) = (Samples::default(), Samples::default());
+    let folder = Folder::new("stream")?;
+    let mut plain = Plain::start(&folder)?;
+    plain.open().await?;
+    let [mut p50, mut p99, mut p50_plain, mut p99_plain]: [Samples; 4] = Default::default();
     let mut totals = Totals::default();
     for round in 1..=N_ROUNDS {
         let asked = all_asked(&mut feed, &mut viewers).await?;
@@ -61,14 +75,21 @@ async fn main() -> Result<()> {
         }
         ensure!(!latencies.is_empty(), "nothing was streamed");
         let (half, most) = (latencies.median(), latencies.percentile(99.0));
+        let baseline = plain.stream().await?;
+        let (half_plain, most_plain) = (baseline.median(), baseline.percentile(99.0));
         say(&format!(
-            "round {round}: {} chunks, p50 {half:.2} ms, p99 {most:.2} ms",
-            latencies.len()
+            "round {round}: {} chunks, p50 {half:.2} ms, p99 {most:.2} ms; \
+             docker exec {} chunks, p50 {half_plain:.2} ms, p99 {most_plain:.2} ms",
+            latencies.len(),
+            baseline.len()
         ));
         p50.push(half);
         p99.push(most);
+        p50_plain.push(half_plain);
+        p99_plain.push(most_plain);
     }
     drop(feed);
+    drop(plain);
     for execution in executions {
         let ended = world.ended(execution).await?;
         ensure!(ended["state"] == "done", "an execution failed: {ended:#}");
@@ -77,9 +98,87 @@ async fn main() -> Result<()> {
     let mut figures = Figures::default();
     figures.add("stream/p50", p50.median(), "ms", Goal::AtMost(P50_MS_MAX));
     figures.add("stream/p99", p99.median(), "ms", Goal::AtMost(P99_MS_MAX));
+    figures.add("stream/docker_exec_p50", p50_plain.median(), "ms", Goal::None);
+    figures.add("stream/docker_exec_p99", p99_plain.median(), "ms", Goal::None);
     figures.add("stream/lost", totals.n_lost, "chunks", Goal::AtMost(0.0));
     figures.add("stream/twice", totals.n_twice, "chunks", Goal::AtMost(0.0));
     figures.close()
+}
+
+/// The baseline: a container for each session, and in each a demo agent under `docker exec`.
+struct Plain {
+    containers: Vec<String>,
+    agents: Vec<(Child, Conversation)>,
+}
+
+impl Plain {
+    fn start(folder: &Folder) -> Result<Self> {
+        let holder = folder.path().join("holder");
+        fs::write(&holder, agent::holder::BINARY)?;
+        fs::set_permissions(&holder, fs::Permissions::from_mode(0o755))?;
+        let volume = format!("{}:/holder:ro", holder.display());
+        // From here on what was started goes with this, also after an error.
+        let mut plain = Self { containers: Vec::new(), agents: Vec::new() };
+        for _ in 0..N_SESSIONS {
+            let name = format!("sam-bench-stream-{}", random());
+            let started = ["run", "--detach", "--rm", "--name", &name, "--volume", &volume];
+            let command = ["--entrypoint", "sleep", IMAGE, "infinity"];
+            run("docker", &[started.as_slice(), &command].concat())?;
+            plain.containers.push(name);
+        }
+        for name in &plain.containers {
+            let mut child = Command::new("docker")
+                .args(["exec", "--interactive", "--env", "SAM_HOLDER_DIR=/tmp/holder", name])
+                .args(["/holder", "demo-agent"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()?;
+            let conversation = Conversation::with(&mut child)?;
+            plain.agents.push((child, conversation));
+        }
+        Ok(plain)
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        for (_, conversation) in &mut self.agents {
+            conversation.open("/tmp").await?;
+        }
+        Ok(())
+    }
+
+    /// A round: all stream at once.
+    async fn stream(&mut self) -> Result<Samples> {
+        let streams = self.agents.iter_mut().map(|(_, conversation)| async move {
+            let id = conversation.prompt(&format!("stream: {N_CHUNKS} 50")).await?;
+            let mut latencies = Vec::new();
+            let heard = conversation.hear(|said| {
+                let now = now_micros();
+                let text = said["params"]["update"]["content"]["text"].as_str();
+                let written = text.and_then(|text| text.trim_end().split_once(' '));
+                if let Some(Ok(written)) = written.map(|(_, written)| written.parse::<u128>()) {
+                    latencies.push(since_ms(now, written));
+                }
+                said["id"] == id
+            });
+            heard.await?;
+            Ok::<_, anyhow::Error>(latencies)
+        });
+        let mut samples = Samples::default();
+        try_join_all(streams).await?.into_iter().flatten().for_each(|ms| samples.push(ms));
+        ensure!(!samples.is_empty(), "nothing was streamed under docker exec");
+        Ok(samples)
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        for name in &self.containers {
+            if let Err(error) = run("docker", &["rm", "--force", name]) {
+                say(&format!("{name} stays: {error:#}"));
+            }
+        }
+    }
 }
 
 async fn submit(world: &World) -> Result<(Uuid, Uuid)> {
@@ -262,8 +361,7 @@ impl Viewer {
                 continue;
             };
             if self.seen.insert(number) {
-                let micros = u32::try_from(now.saturating_sub(written)).unwrap_or(u32::MAX);
-                self.latencies_ms.push(f64::from(micros) / 1000.0);
+                self.latencies_ms.push(since_ms(now, written));
             } else {
                 self.n_twice += 1;
             }
@@ -283,4 +381,8 @@ impl Viewer {
 fn now_micros() -> u128 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros())
+}
+
+fn since_ms(now: u128, written: u128) -> f64 {
+    f64::from(u32::try_from(now.saturating_sub(written)).unwrap_or(u32::MAX)) / 1000.0
 }

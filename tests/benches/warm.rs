@@ -22,12 +22,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use tests::{
     bench::{Figures, Folder, Goal, Samples, say, timed},
+    plain_agent::Conversation,
     world::{Store, World, random},
 };
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-};
+use tokio::process::Command;
 use uuid::Uuid;
 
 const N_RUNS: usize = 20;
@@ -186,57 +184,13 @@ impl Plain {
             .kill_on_drop(true)
             .spawn()?;
         let mut conversation = Conversation::with(&mut child)?;
-        conversation.until_prompted().await?;
+        conversation.open("/tmp/work").await?;
+        conversation.prompt(PROMPT).await?;
+        conversation.hear(|said| said["method"] == "session/update").await?;
         let period = begun.elapsed();
         drop(conversation);
         // The agent ends with its stdin, and `--rm` removes the container before this returns.
         child.wait().await?;
         Ok(period)
-    }
-}
-
-/// ACP with the demo agent, no further than to its first words.
-struct Conversation {
-    stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Conversation {
-    fn with(child: &mut Child) -> Result<Self> {
-        let stdin = child.stdin.take().context("it is piped")?;
-        let stdout = child.stdout.take().context("it is piped")?;
-        Ok(Self { stdin, lines: BufReader::new(stdout).lines() })
-    }
-
-    async fn until_prompted(&mut self) -> Result<()> {
-        let parameters = json!({ "protocolVersion": 1, "clientCapabilities": {} });
-        self.ask(1, "initialize", parameters).await?;
-        self.hear(|said| said["id"] == 1).await?;
-        self.ask(2, "session/new", json!({ "cwd": "/tmp/work", "mcpServers": [] })).await?;
-        let opened = self.hear(|said| said["id"] == 2).await?;
-        let prompt = json!([{ "type": "text", "text": PROMPT }]);
-        let session = &opened["result"]["sessionId"];
-        self.ask(3, "session/prompt", json!({ "sessionId": session, "prompt": prompt })).await?;
-        self.hear(|said| said["method"] == "session/update" || said["id"] == 3).await?;
-        Ok(())
-    }
-
-    async fn ask(&mut self, id: u32, method: &str, parameters: Value) -> Result<()> {
-        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": parameters });
-        self.stdin.write_all(format!("{request}\n").as_bytes()).await?;
-        Ok(self.stdin.flush().await?)
-    }
-
-    async fn hear(&mut self, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
-        while let Some(line) = self.lines.next_line().await? {
-            let said: Value = serde_json::from_str(&line)?;
-            if said.get("error").is_some() {
-                bail!("the demo agent refused: {said}");
-            }
-            if is_it(&said) {
-                return Ok(said);
-            }
-        }
-        bail!("the demo agent ended early")
     }
 }

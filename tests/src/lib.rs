@@ -1,6 +1,7 @@
 //! What the tests of several crates share.
 
 pub mod bench;
+pub mod plain_agent;
 pub mod postgres;
 pub mod scripted_model;
 pub mod world;
