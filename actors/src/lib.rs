@@ -7,6 +7,8 @@
 
 pub mod agent_link;
 mod aggregate_actor;
+pub mod archive;
+pub mod audit;
 mod branch_name;
 pub mod caller;
 pub mod chat_search;
@@ -25,6 +27,7 @@ pub mod provider;
 pub mod random;
 mod replica;
 mod report;
+pub mod restore;
 pub mod sealing;
 pub mod settings;
 pub mod sign_in;

@@ -9,7 +9,7 @@
 //! Invariant: every head in the file is in the table. So a table that lacks the file's newest head was
 //! cut back, or is an older state, and nothing is started on it ([`check_high_water`]).
 //!
-//! Read next: `signed_heads/file.rs`.
+//! Read next: `signed_heads/file.rs`; [`crate::audit`] checks heads.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,7 +18,7 @@ use domain::ids::InstallationId;
 use projections::{
     database::Database,
     error::DatabaseError,
-    event_log::{EventLog, Hash, Position},
+    event_log::{EventLog, Hash, Position, RawLog},
     meta::Meta,
     signed_heads::{NO_HASH, PURPOSE, SignedHead, SignedHeads, running},
 };
@@ -70,17 +70,16 @@ pub async fn check_high_water(
              another installation, or the key was lost; see ops/audit.md"
         )));
     }
-    if SignedHeads::new(database).find(&last).await?.is_some() {
+    let end = RawLog::new(database).end().await?;
+    let is_known = SignedHeads::new(database).find(&last).await?.is_some();
+    if is_known && last.position <= end.position {
         return Ok(());
     }
-    let meta = Meta::new(database);
     Err(HeadsError::Refused(format!(
-        "the database is older than {path}, which has a head at position {} of epoch {}; the log is at \
-         epoch {}: it was cut back, or an older state was restored. If that was on purpose, say so with \
+        "the database is older than {path}, which has a head at position {} of epoch {}; the log ends at \
+         {} in epoch {}: it was cut back, or an older state was restored. If that was on purpose, say so with \
          `sam restore --accept-older-log`; see ops/backup.md",
-        last.position,
-        last.epoch,
-        meta.epoch().await?
+        last.position, last.epoch, end.position, end.epoch
     )))
 }
 

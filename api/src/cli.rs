@@ -5,11 +5,14 @@
 //!
 //! Read next: `cli/serve.rs`, `cli/run.rs`, and `cli/data_directory.rs` for who is the server.
 
+mod audit;
+mod backup;
 pub mod client;
 mod console;
 mod control_plane;
 pub mod data_directory;
 mod listings;
+mod log_move;
 mod log_rebuild;
 mod log_tail;
 mod offline;
@@ -63,11 +66,20 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// List the read models: how far behind the log each is, and which are parked.
     Projections(projections::ProjectionArguments),
-    /// Read the event log.
+    /// Read the event log, or move it.
     Log {
         #[command(subcommand)]
         command: LogCommand,
     },
+    /// Check the log.
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
+    /// Back the log up into a new folder, while the server runs.
+    Backup(backup::BackupArguments),
+    /// Put a backup back, or let a database go on that was restored by its own tools.
+    Restore(backup::RestoreArguments),
     /// Print the description of the browser API.
     #[command(hide = true)]
     Openapi,
@@ -79,6 +91,12 @@ enum LogCommand {
     Tail(log_tail::TailArguments),
     /// Make read models again from the log, or compare them with new ones.
     Rebuild(log_rebuild::RebuildArguments),
+    /// Write the log into a file, or go on with one.
+    Export(log_move::ExportArguments),
+    /// Read an export into an empty log, or go on with it.
+    Import(log_move::ImportArguments),
+    /// Copy the log from one database into another, and compare.
+    Copy(log_move::CopyArguments),
 }
 
 /// Runs the command that the program was started with.
@@ -112,13 +130,24 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Workspaces(arguments) => listings::workspaces(&settings, arguments).await?,
         Command::Replay(arguments) => return replay::replay(&settings, arguments).await,
         Command::Projections(arguments) => projections::run(&settings, arguments).await?,
-        Command::Log { command: LogCommand::Tail(arguments) } => {
-            log_tail::tail(&settings, arguments).await?;
+        Command::Log { command } => return log(&settings, command).await,
+        Command::Audit { command: audit::AuditCommand::Verify(arguments) } => {
+            return audit::verify(&settings, arguments).await;
         }
-        Command::Log { command: LogCommand::Rebuild(arguments) } => {
-            return log_rebuild::rebuild(&settings, arguments).await;
-        }
+        Command::Backup(arguments) => backup::backup(&settings, arguments).await?,
+        Command::Restore(arguments) => backup::restore(&settings, arguments).await?,
         Command::Openapi => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn log(settings: &Settings, command: LogCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        LogCommand::Tail(arguments) => log_tail::tail(settings, arguments).await?,
+        LogCommand::Rebuild(arguments) => return log_rebuild::rebuild(settings, arguments).await,
+        LogCommand::Export(arguments) => log_move::export(settings, arguments).await?,
+        LogCommand::Import(arguments) => log_move::import(settings, arguments).await?,
+        LogCommand::Copy(arguments) => log_move::copy(settings, arguments).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod activity;
 pub mod agents;
+pub mod audit;
 pub mod chat_search;
 pub mod credentials;
 pub mod executions;

@@ -138,6 +138,10 @@ fn shared_api(config: &mut ServiceConfig<'_>) {
         .service(queries::projections::overview)
         .service(projection::retry)
         .service(projection::rebuild)
+        .service(queries::audit::audit)
+        .service(queries::audit::audit_export)
+        .service(queries::audit::audit_heads)
+        .service(queries::audit::audit_verify)
         .service(live::live);
 }
 

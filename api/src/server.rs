@@ -19,7 +19,7 @@ use projections::{
     event_log::{EventLog, Position},
     tokens::TokenHash,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     cli::setup,
@@ -46,6 +46,7 @@ pub struct Server {
     metrics: Metrics,
     tasks: Tasks,
     is_preparing: Arc<AtomicBool>,
+    verifying: Arc<Mutex<()>>,
 }
 
 /// What is known of a node's agent at this moment.
@@ -79,6 +80,7 @@ impl Server {
             metrics,
             tasks: Tasks::new(),
             is_preparing: Arc::default(),
+            verifying: Arc::default(),
         }
     }
 
@@ -176,6 +178,12 @@ impl Server {
             }
             is_preparing.store(false, Ordering::SeqCst);
         });
+    }
+
+    /// Held while the log is checked: that reads all of it, so once at a time is enough.
+    #[must_use]
+    pub fn verifying(&self) -> &Arc<Mutex<()>> {
+        &self.verifying
     }
 
     /// Tells whether Claude Code's image is being made.

@@ -35,7 +35,8 @@ static POSTGRES_VIEWS: Migrator = sqlx::migrate!("../migrations/postgres/views")
 pub(crate) const LOG_SCHEMA: &str = "sam_log";
 pub(crate) const VIEWS_SCHEMA: &str = "sam_views";
 pub(crate) const NEXT_VIEWS_SCHEMA: &str = "sam_views_next";
-const LOG_FILE: &str = "log.db";
+/// The log's file in a directory of SQLite databases.
+pub const LOG_FILE: &str = "log.db";
 const VIEWS_FILE: &str = "views.db";
 const NEXT_VIEWS_FILE: &str = "views.next.db";
 
@@ -112,6 +113,43 @@ impl Database {
         migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await?;
         let place = Place::Sqlite { directory: PathBuf::new() };
         Ok(Self { log: views.clone(), views, place })
+    }
+
+    /// Opens a log alone, such as that of a backup, to be read. It has no read models.
+    pub async fn open_log_read_only(url: &str, data_dir: &Path) -> Result<Self, DatabaseError> {
+        let place = Place::named_by(url, data_dir)?;
+        let log = match &place {
+            Place::Sqlite { directory } => {
+                open_sqlite_file_read_only(&directory.join(LOG_FILE)).await?
+            }
+            Place::Postgres { options } => {
+                let read_only =
+                    options.as_ref().clone().options([("default_transaction_read_only", "on")]);
+                connect_schema(&read_only, LOG_SCHEMA).await?
+            }
+        };
+        Ok(Self { views: log.clone(), log, place })
+    }
+
+    /// The directory of the databases, where the URL means SQLite.
+    #[must_use]
+    pub fn sqlite_directory(url: &str, data_dir: &Path) -> Option<PathBuf> {
+        match Place::named_by(url, data_dir).ok()? {
+            Place::Sqlite { directory } => Some(directory),
+            Place::Postgres { .. } => None,
+        }
+    }
+
+    /// Writes the log as it is at this moment into a new file, while others go on appending. SQLite
+    /// only: PostgreSQL has tools for it.
+    pub async fn snapshot_log(&self, file: &Path) -> Result<(), DatabaseError> {
+        let SqlPool::Sqlite { readers, .. } = &self.log else {
+            return Err(DatabaseError::failed("PostgreSQL is backed up with its own tools"));
+        };
+        let path = file.to_str().ok_or_else(|| DatabaseError::failed("the path is no text"))?;
+        sqlx::query("VACUUM INTO $1").bind(path).execute(readers).await?;
+        let written = std::fs::File::open(file).and_then(|file| file.sync_all());
+        written.map_err(|error| sqlx::Error::from(error).into())
     }
 
     async fn open_sqlite(directory: PathBuf) -> Result<Self, DatabaseError> {

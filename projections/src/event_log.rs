@@ -39,6 +39,7 @@ mod hash;
 mod latency;
 mod metadata;
 mod postgres;
+mod raw;
 mod reader;
 mod sqlite;
 mod store;
@@ -51,6 +52,8 @@ pub use append::{
 pub use hash::{ChainLink, FIRST_HASH, Hash, chain};
 pub use latency::{APPEND_SECONDS, AppendLatencies};
 pub use metadata::{Cause, Metadata};
+pub use raw::{LogEnd, RawEvent, RawLog};
+pub(crate) use reader::recorded as recorded_events;
 pub use reader::{RecordedEvent, StoredContent};
 
 /// A place in the log: 1 is the first event ever recorded, 0 is before it.

@@ -9,6 +9,7 @@
 pub mod account_list;
 pub mod activity_feed;
 pub mod actor_names;
+pub mod audit_trail;
 pub mod chat_search;
 pub mod chat_transcript;
 pub mod checkpoint;

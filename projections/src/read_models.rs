@@ -11,6 +11,7 @@ use domain::{
 use crate::{
     account_list::AccountList,
     activity_feed::ActivityFeed,
+    audit_trail::AuditTrail,
     chat_transcript::ChatTranscript,
     credential_list::CredentialList,
     database::Database,
@@ -38,6 +39,7 @@ pub fn projector(database: &Database, log: &EventLog) -> Projector<Event> {
         .with(CredentialList)
         .with(ActivityFeed)
         .with(EventIndex)
+        .with(AuditTrail)
 }
 
 /// The event of a log entry, brought to its newest version; none where it belongs to a process. The

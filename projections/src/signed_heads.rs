@@ -15,7 +15,7 @@ use crate::{
     error::DatabaseError,
     event_log::{Hash, Position},
     hex,
-    sql::{SqlPool, SqlRow},
+    sql::{IntoValues, SqlPool, SqlRow},
 };
 
 /// What a head is signed as.
@@ -143,17 +143,16 @@ impl SignedHeads {
             "INSERT INTO signed_heads ({COLUMNS}) SELECT $1, $2, $3, $4, $5, $6, $7, $8
              WHERE EXISTS (SELECT 1 FROM log_head WHERE epoch = $3) {held}"
         );
-        let values = (
-            number,
-            head.installation,
-            head.epoch,
-            head.position,
-            head.hash,
-            head.previous,
-            head.at,
-            &head.signature[..],
+        Ok(self.pool.execute(&put, values(number, head)).await? > 0)
+    }
+
+    /// Stores a head of a log that is moved, unless there is one of its number already.
+    pub async fn put_as_it_was(&self, number: u64, head: &SignedHead) -> Result<(), DatabaseError> {
+        let put = format!(
+            "INSERT INTO signed_heads ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (number) DO NOTHING"
         );
-        Ok(self.pool.execute(&put, values).await? > 0)
+        self.pool.execute(&put, values(number, head)).await.map(drop)
     }
 
     /// The newest head and its number.
@@ -198,6 +197,11 @@ impl SignedHeads {
         let rows = self.pool.fetch_all(list, (after, limit)).await?;
         rows.iter().map(|row| Ok((row.count("position")?, array(row, "hash")?))).collect()
     }
+}
+
+fn values(number: u64, head: &SignedHead) -> impl IntoValues {
+    let SignedHead { installation, epoch, position, hash, previous, at, signature } = head.clone();
+    (number, installation, epoch, position, hash, previous, at, signature.to_vec())
 }
 
 fn numbered(row: &SqlRow) -> Result<(u64, SignedHead), DatabaseError> {

@@ -60,6 +60,11 @@ impl Tokens {
         Ok(())
     }
 
+    /// Ends everything that anybody was let in by.
+    pub async fn remove_all(&self) -> Result<u64, DatabaseError> {
+        self.pool.execute("DELETE FROM tokens", ()).await
+    }
+
     /// Finds a token that may still be used, without using it up.
     pub async fn find(
         &self,

@@ -1,10 +1,11 @@
 //! What must be true at the end of a round, whatever was killed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tests::world::World;
+use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::story::{IDEA, same};
@@ -24,7 +25,26 @@ pub(crate) async fn hold(world: &World, execution: Uuid, was_continued: bool) ->
     let ideas = world.server()?.get(&format!("projects/{}/ideas", world.project)).await?;
     let stages: Vec<&str> =
         ideas.as_array().into_iter().flatten().filter_map(|idea| idea["stage"].as_str()).collect();
-    same("the board", &stages, &vec!["done"])
+    same("the board", &stages, &vec!["done"])?;
+    log(world).await
+}
+
+/// The log is what was recorded, and its heads are one chain, in the database and outside.
+async fn log(world: &World) -> Result<()> {
+    let mut verify = Command::new(tests::world::binary("sam")?);
+    verify.args(["audit", "verify", "--data-dir"]).arg(world.data_dir());
+    if let Some(url) = world.setting("SAM_DATABASE_URL") {
+        verify.args(["--database-url", url]);
+    }
+    let output = verify.stdin(Stdio::null()).output().await?;
+    if !output.status.success() {
+        bail!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
 }
 
 /// The remote has this one branch, with the very files that were asked for.

@@ -88,7 +88,8 @@ pub(crate) struct Story {
 impl Story {
     /// Plays a round and checks its end; tells whether anything was killed.
     pub(crate) async fn play(store: Store, kill: &Kill) -> Result<bool> {
-        let world = World::start("crash", store).await?;
+        // Often enough for several heads in a round.
+        let world = World::start_with("crash", store, &[("SAM_HEAD_PERIOD_MS", "200")]).await?;
         let mark = world.folder().join("killed");
         let mut story = Self {
             world,

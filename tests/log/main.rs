@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "it is a test to its last function")]
 
+mod archive;
+mod audit;
 mod chain;
 mod conformance;
 mod cqrs;
@@ -11,5 +13,7 @@ mod crash;
 mod projector;
 mod race;
 mod read_models;
+mod restore;
 mod small_tables;
 mod support;
+mod tampering;

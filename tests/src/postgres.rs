@@ -60,7 +60,33 @@ impl Cluster {
         Ok(Self { bin: bin()?, directory: directory.to_path_buf(), user, is_own: false })
     }
 
-    fn initialise(&self) -> Result<()> {
+    /// Copies the running server's files into a directory that must not exist, as a base backup. The copy
+    /// is started with [`Self::start_server`], and goes when it is dropped.
+    pub fn base_backup(&self, directory: &Path) -> Result<Self> {
+        let mut copy = Self::at(directory)?;
+        copy.prepare()?;
+        let host = self.directory.display().to_string();
+        let data = copy.data();
+        copy.run(
+            "pg_basebackup",
+            &[
+                "--host",
+                &host,
+                "--username",
+                SERVER_USER,
+                "--pgdata",
+                &data,
+                "--wal-method=stream",
+                "--checkpoint=fast",
+                "--no-sync",
+            ],
+        )?;
+        copy.is_own = true;
+        Ok(copy)
+    }
+
+    /// Makes the directory, the server's own.
+    fn prepare(&self) -> Result<()> {
         fs::create_dir_all(&self.directory)?;
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))?;
         if let Some(user) = &self.user {
@@ -70,6 +96,11 @@ impl Cluster {
             };
             chown(&self.directory, Some(id("-u")?), Some(id("-g")?))?;
         }
+        Ok(())
+    }
+
+    fn initialise(&self) -> Result<()> {
+        self.prepare()?;
         self.run(
             "initdb",
             &[

@@ -97,6 +97,12 @@ impl World {
         self.server.as_mut().context("the server is not running")
     }
 
+    /// A setting that the server is always started with.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        let found = self.settings.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -3,6 +3,7 @@
 //! Each test has a whole SAM of its own (`tests::world`), which fails the test if it leaves a container,
 //! a volume or a process behind.
 
+mod audit;
 mod bad_input;
 mod browser;
 mod command_line;

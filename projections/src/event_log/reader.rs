@@ -176,7 +176,7 @@ pub(super) async fn contents(
     Ok(found)
 }
 
-fn recorded(rows: &[SqlRow]) -> Result<Vec<RecordedEvent>, DatabaseError> {
+pub(crate) fn recorded(rows: &[SqlRow]) -> Result<Vec<RecordedEvent>, DatabaseError> {
     rows.iter().map(recorded_event).collect()
 }
 

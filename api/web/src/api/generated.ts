@@ -21,6 +21,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who did what when, newest first. */
+        get: operations["audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as a file, oldest first, as long as the log is. */
+        get: operations["audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/heads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the log is protected. */
+        get: operations["audit_heads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Checks the whole log. Takes seconds for a million events; one check at a time. */
+        post: operations["audit_verify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/link": {
         parameters: {
             query?: never;
@@ -680,6 +748,84 @@ export interface components {
         };
         /** @enum {string} */
         AnsweredBy: "policy" | "person" | "nobody";
+        /** @description What it was caused by. */
+        AuditCause: {
+            /**
+             * Format: int64
+             * @description Of an event.
+             */
+            position: number;
+        } | {
+            /**
+             * Format: uuid
+             * @description Another command, by its id.
+             */
+            command: string;
+        };
+        AuditEntries: {
+            entries: components["schemas"]["AuditLine"][];
+            /**
+             * Format: int64
+             * @description What to ask `before` next; absent at the beginning of the log.
+             */
+            next?: number | null;
+        };
+        AuditFinding: {
+            kind: components["schemas"]["AuditFindingKind"];
+            /** Format: int64 */
+            position?: number | null;
+            stream?: string | null;
+            what: string;
+        };
+        /** @enum {string} */
+        AuditFindingKind: "changed" | "removed" | "inserted" | "reordered" | "cut" | "head";
+        /** @enum {string} */
+        AuditFormat: "csv" | "ndjson";
+        /** @description One thing that happened. */
+        AuditLine: {
+            /** @description An account, a process, an agent. */
+            actor: string;
+            /** Format: date-time */
+            at: string;
+            cause?: components["schemas"]["AuditCause"] | null;
+            /** Format: uuid */
+            command: string;
+            event: string;
+            kind: string;
+            /** Format: int64 */
+            position: number;
+            /** Format: uuid */
+            project?: string | null;
+            /** Format: int64 */
+            sequence: number;
+            /** Format: uuid */
+            stream: string;
+            summary: string;
+        };
+        /** @description What a check of the whole log found. */
+        AuditVerification: {
+            findings: components["schemas"]["AuditFinding"][];
+            isIntact: boolean;
+            /** @description What a check like this cannot find. */
+            limits: string[];
+            /** Format: int64 */
+            nEvents: number;
+            /** Format: int64 */
+            nHeads: number;
+            /**
+             * Format: int64
+             * @description How many findings there are beside these.
+             */
+            nMore: number;
+            /** Format: int64 */
+            nStreams: number;
+            /**
+             * Format: int64
+             * @description Events behind the newest head, which none protects.
+             */
+            nUnprotected: number;
+            notes: string[];
+        };
         /** @enum {string} */
         Author: "person" | "agent";
         /** @description A provisioning step. */
@@ -921,6 +1067,40 @@ export interface components {
         FollowedSession: {
             /** Format: uuid */
             session: string;
+        };
+        Head: {
+            /** Format: date-time */
+            at: string;
+            /** @description The running hash, in hex. */
+            hash: string;
+            /** Format: int64 */
+            position: number;
+            /** @description In hex. */
+            signature: string;
+        };
+        /** @description The signed heads over the log. */
+        Heads: {
+            /** Format: int64 */
+            epoch: number;
+            /**
+             * Format: int64
+             * @description Of the log.
+             */
+            headPosition: number;
+            /** Format: uuid */
+            installation: string;
+            /** Format: int64 */
+            nHeads: number;
+            /**
+             * Format: int64
+             * @description Events behind the newest head.
+             */
+            nUnprotected: number;
+            newest?: components["schemas"]["Head"] | null;
+            /** @description Ed25519, in base64. */
+            publicKey: string;
+            /** @description The file outside the database. */
+            writtenTo?: string | null;
         };
         /** @description The server is up. */
         Health: {
@@ -1612,6 +1792,110 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CodingAgent"][];
+                };
+            };
+        };
+    };
+    audit: {
+        parameters: {
+            query?: {
+                actor?: string;
+                kind?: string;
+                event?: string;
+                project?: string;
+                /** @description Recorded at this time or later. */
+                from?: string;
+                /** @description Recorded before this time. */
+                until?: string;
+                /** @description Only entries before this position. */
+                before?: number;
+                limit?: number;
+                /** @description Of the download; a page is always JSON. */
+                format?: components["schemas"]["AuditFormat"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntries"];
+                };
+            };
+        };
+    };
+    audit_export: {
+        parameters: {
+            query?: {
+                actor?: string;
+                kind?: string;
+                event?: string;
+                project?: string;
+                /** @description Recorded at this time or later. */
+                from?: string;
+                /** @description Recorded before this time. */
+                until?: string;
+                /** @description Only entries before this position. */
+                before?: number;
+                limit?: number;
+                /** @description Of the download; a page is always JSON. */
+                format?: components["schemas"]["AuditFormat"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+        };
+    };
+    audit_heads: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Heads"];
+                };
+            };
+        };
+    };
+    audit_verify: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditVerification"];
                 };
             };
         };

@@ -1,0 +1,223 @@
+//! A log that is written to a file, read from one, or copied, is the same log.
+
+use std::path::PathBuf;
+
+use actors::{
+    archive::{
+        self, ArchiveError,
+        copy::copy,
+        export::{Choices, export},
+        import::import,
+    },
+    audit::{FindingKind, Trusted},
+};
+use projections::{
+    database::Database,
+    event_log::{NewContent, RawLog},
+    meta::Meta,
+    signed_heads::SignedHeads,
+};
+
+use crate::{
+    audit::Audited,
+    support::{Place, Writer, id, on_both},
+    tampering::key,
+};
+
+on_both! {
+    an_export_goes_into_an_empty_log_and_is_the_same_log
+    an_export_that_was_cut_off_is_refused_and_goes_on
+    an_import_goes_on_where_it_was_and_refuses_another_log
+    an_export_that_was_changed_is_found
+    a_log_is_copied_to_the_other_database_and_back
+}
+
+const WITH_KEYS: Choices = Choices { texts: None, has_keys: true };
+
+/// A log with heads and a text that two events refer to.
+async fn filled(place: Place) -> Audited {
+    let mut audited = Audited::filled(place).await;
+    let content = format!(r#"{{"id":"{}","length":1,"digest":"ab"}}"#, id(500));
+    let writer = Writer::new(50);
+    let mut append = writer.command(id(51), 2);
+    for event in &mut append.events {
+        event.payload = format!(r#"{{"text":{content}}}"#);
+    }
+    let content =
+        NewContent { id: id(500), project: id(9), nonce: vec![1; 12], ciphertext: vec![2; 40] };
+    append.contents = vec![content];
+    audited.log.append(append).await.unwrap();
+    let key = projections::keys::WrappedKey {
+        id: id(60),
+        purpose: "signing".into(),
+        scope: None,
+        wrapped_by: None,
+        nonce: vec![3; 12],
+        wrapped: vec![4; 48],
+        created_at: crate::support::now(),
+    };
+    projections::keys::Keys::new(&audited.database).put(&key).await.unwrap();
+    audited.append(3).await;
+    audited.maker.make_one().await.unwrap();
+    audited
+}
+
+fn file(audited: &Audited) -> PathBuf {
+    audited.place.directory.path().join("log.ndjson")
+}
+
+/// An empty database of the same kind.
+async fn empty(place: &Place) -> (Place, Database) {
+    let place = if place.is_postgres() { Place::postgres() } else { Place::sqlite() };
+    let database = place.database().await;
+    (place, database)
+}
+
+/// Everything that moves with a log.
+async fn assert_same(one: &Database, other: &Database) {
+    let (log, copy) = (RawLog::new(one), RawLog::new(other));
+    assert_eq!(log.end().await.unwrap(), copy.end().await.unwrap());
+    let rows = log.events(0, 1000, 1000).await.unwrap();
+    assert_eq!(rows, copy.events(0, 1000, 1000).await.unwrap());
+    let contents = log.contents(&[id(500)]).await.unwrap();
+    assert_eq!(contents.len(), 1);
+    assert_eq!(contents, copy.contents(&[id(500)]).await.unwrap());
+    let heads = SignedHeads::new(one).list(0, 100).await.unwrap();
+    assert_eq!(heads, SignedHeads::new(other).list(0, 100).await.unwrap());
+    let installation = Meta::new(one).get("installation").await.unwrap();
+    assert_eq!(installation, Meta::new(other).get("installation").await.unwrap());
+}
+
+async fn an_export_goes_into_an_empty_log_and_is_the_same_log(place: Place) {
+    let audited = filled(place).await;
+    let file = file(&audited);
+    let exported = export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    assert_eq!((exported.n_events, exported.n_before), (20, 0));
+    let trusted = Trusted { key: Some(key().public()), outside: Some(audited.outside()) };
+    let report = archive::verify(&file, trusted).unwrap();
+    assert!(report.is_intact(), "{report:?}");
+    assert_eq!((report.n_events, report.n_heads, report.n_unprotected), (20, 3, 0));
+    let (_place, database) = empty(&audited.place).await;
+    let imported = import(&database, &file).await.unwrap();
+    assert!(imported.has_heads);
+    assert_same(&audited.database, &database).await;
+    // Exported again, it is the very same file.
+    let again = file.with_extension("again");
+    export(&database, &again, &WITH_KEYS).await.unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), std::fs::read(&again).unwrap());
+}
+
+async fn an_export_that_was_cut_off_is_refused_and_goes_on(place: Place) {
+    let mut audited = filled(place).await;
+    let file = file(&audited);
+    export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    let line_ends: Vec<usize> =
+        whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(n, _)| n + 1).collect();
+    let (_place, database) = empty(&audited.place).await;
+    // Within the first line, behind it, within an event, between two, and within the trailer.
+    let trailer = line_ends[line_ends.len() - 2];
+    for kept in [5, line_ends[0], line_ends[3] + 9, line_ends[7], trailer + 3] {
+        std::fs::write(&file, &whole[..kept]).unwrap();
+        let refused = import(&database, &file).await.unwrap_err();
+        let is_named = kept == 5 || matches!(refused, ArchiveError::Truncated { .. });
+        assert!(is_named, "{kept}: {refused}");
+        assert_eq!(RawLog::new(&database).end().await.unwrap().last, 0, "nothing was written");
+        export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), whole, "it went on behind byte {kept}");
+    }
+    audited.append(4).await;
+    let exported = export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    assert_eq!((exported.n_events, exported.n_before), (24, 20), "an old export is continued");
+    import(&database, &file).await.unwrap();
+}
+
+async fn an_import_goes_on_where_it_was_and_refuses_another_log(place: Place) {
+    let mut audited = filled(place).await;
+    let file = file(&audited);
+    export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    let (_place, database) = empty(&audited.place).await;
+    // As an import that was cut off leaves it: whole batches.
+    let rows = audited.rows().await;
+    Meta::new(&database).installation(id(1)).await.unwrap();
+    RawLog::new(&database).put(0, &rows[..11], &[]).await.unwrap();
+    let imported = import(&database, &file).await.unwrap();
+    assert_eq!((imported.n_events, imported.n_before), (20, 11));
+    let again = import(&database, &file).await.unwrap();
+    assert_eq!(again.n_before, 20, "nothing is left to do");
+    audited.append(5).await;
+    export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    assert_eq!(import(&database, &file).await.unwrap().n_before, 20);
+    assert_eq!(RawLog::new(&database).end().await.unwrap().position, 25);
+
+    let (_place, other) = empty(&audited.place).await;
+    Meta::new(&other).installation(id(2)).await.unwrap();
+    let refused = import(&other, &file).await.unwrap_err().to_string();
+    assert!(refused.contains("another installation"), "{refused}");
+    let (place, other) = empty(&audited.place).await;
+    Meta::new(&other).installation(id(1)).await.unwrap();
+    let (_database, log) = place.open().await;
+    Writer::new(90).append(&log, 3).await.unwrap();
+    let refused = import(&other, &file).await.unwrap_err().to_string();
+    assert!(refused.contains("3 events already") && refused.contains("differently"), "{refused}");
+    let further = RawLog::new(&database);
+    let mut row = rows[0].clone();
+    (row.position, row.id) = (26, id(99).to_string());
+    further.put(25, &[row], &[]).await.unwrap();
+    let refused = import(&database, &file).await.unwrap_err().to_string();
+    assert!(refused.contains("goes further"), "{refused}");
+}
+
+async fn an_export_that_was_changed_is_found(place: Place) {
+    let audited = filled(place).await;
+    let file = file(&audited);
+    export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let trusted = || Trusted { key: Some(key().public()), outside: None };
+    let lines: Vec<&str> = text.lines().collect();
+    let joined = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let (_place, database) = empty(&audited.place).await;
+    let mut without = lines.clone();
+    without.remove(5);
+    let mut swapped = lines.clone();
+    swapped.swap(4, 5);
+    let changed = text.replacen(r#"{\"n\":2}"#, r#"{\"n\":7}"#, 1);
+    assert_ne!(changed, text);
+    for (name, tampered, kind) in [
+        ("changed", changed, FindingKind::Changed),
+        ("removed", joined(&without), FindingKind::Removed),
+        ("swapped", joined(&swapped), FindingKind::Reordered),
+    ] {
+        std::fs::write(&file, &tampered).unwrap();
+        let report = archive::verify(&file, trusted()).unwrap();
+        assert!(report.findings.iter().any(|found| found.kind == kind), "{name}: {report:?}");
+        let refused = import(&database, &file).await;
+        assert!(matches!(refused, Err(ArchiveError::Refused(_))), "{name}: {refused:?}");
+    }
+    std::fs::write(&file, "{\"hello\":1}\n").unwrap();
+    assert!(import(&database, &file).await.is_err(), "no export at all");
+    assert_eq!(RawLog::new(&database).end().await.unwrap().last, 0, "nothing was written");
+}
+
+async fn a_log_is_copied_to_the_other_database_and_back(place: Place) {
+    let audited = filled(place).await;
+    let other = if audited.place.is_postgres() { Place::sqlite() } else { Place::postgres() };
+    let other = (other.database().await, other);
+    // A part of it is there already, as after a copy that was cut off.
+    let rows = audited.rows().await;
+    Meta::new(&other.0).installation(id(1)).await.unwrap();
+    RawLog::new(&other.0).put(0, &rows[..4], &[]).await.unwrap();
+    let copied = copy(&audited.database, &other.0).await.unwrap();
+    assert_eq!((copied.n_events, copied.n_before), (20, 4));
+    assert_same(&audited.database, &other.0).await;
+    let (_place, back) = empty(&audited.place).await;
+    copy(&other.0, &back).await.unwrap();
+    assert_same(&audited.database, &back).await;
+    let mut different = rows[..4].to_vec();
+    different[3].hash[0] ^= 1;
+    let (_place, third) = empty(&audited.place).await;
+    Meta::new(&third).installation(id(1)).await.unwrap();
+    RawLog::new(&third).put(0, &different, &[]).await.unwrap();
+    let refused = copy(&audited.database, &third).await;
+    assert!(matches!(refused, Err(ArchiveError::Refused(_))), "{refused:?}");
+}

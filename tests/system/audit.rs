@@ -1,0 +1,228 @@
+//! The log as a thing that can be checked, downloaded, moved, backed up and put back, by the `sam` command
+//! and over HTTP.
+
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use anyhow::Result;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::world::{Store, World, random};
+use tokio::process::Command;
+
+const QUICK_HEADS: [(&str, &str); 1] = [("SAM_HEAD_PERIOD_MS", "50")];
+
+async fn sam(world: &World, words: &[&str]) -> Result<Output> {
+    let mut command = Command::new(tests::world::binary("sam")?);
+    command.args(words).arg("--data-dir").arg(world.data_dir());
+    Ok(command.stdin(Stdio::null()).output().await?)
+}
+
+/// Runs `sam` and gives back what it printed; fails unless it ended as expected.
+async fn said(world: &World, is_success: bool, words: &[&str]) -> String {
+    let output = sam(world, words).await.unwrap();
+    let (results, progress) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.success(), is_success, "{words:?}: {results}{progress}");
+    format!("{results}{progress}")
+}
+
+async fn verified(world: &World, is_intact: bool, words: &[&str]) -> Value {
+    let words = [&["audit", "verify", "--json"], words].concat();
+    let output = sam(world, &words).await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{words:?}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(report["isIntact"], is_intact, "{report:#}");
+    assert_eq!(output.status.success(), is_intact, "the exit code says the same");
+    report
+}
+
+/// Writes ideas down, each one event; they are not carried out.
+async fn draft(world: &World, n_ideas: usize) {
+    for n in 0..n_ideas {
+        let body =
+            json!({ "idea": random(), "description": format!("wish {n}"), "stage": "exploring" });
+        let path = format!("projects/{}/ideas", world.project);
+        world.server().unwrap().post(&path, &body).await.unwrap();
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+async fn tamper(world: &World, statement: &str) {
+    let url = format!("sqlite://{}", world.data_dir().join("log.db").display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query(statement).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn the_audit_tells_who_did_what_and_that_nobody_changed_it() {
+    let mut world = World::start_with("audit", Store::Sqlite, &QUICK_HEADS).await.unwrap();
+    draft(&world, 5).await;
+    let server = world.server().unwrap();
+    let protected = |heads: &Value| heads["nUnprotected"] == 0 && heads["nHeads"] != 0;
+    let heads = world.until("audit/heads", protected).await.unwrap();
+    assert_eq!(heads["installation"], json!(world.installation().unwrap()));
+    assert_eq!(heads["newest"]["position"], heads["headPosition"]);
+    let page = server.get("audit?limit=3").await.unwrap();
+    let entries = page["entries"].as_array().unwrap();
+    assert_eq!(entries[0]["position"], heads["headPosition"], "newest first");
+    assert_eq!((entries[0]["event"].as_str(), entries.len()), (Some("drafted"), 3));
+    assert_eq!(entries[0]["project"], json!(world.project));
+    assert_eq!(page["next"], entries[2]["position"]);
+    let next = server.get(&format!("audit?before={}", page["next"])).await.unwrap();
+    assert_eq!(next["next"], Value::Null);
+    assert_eq!(next["entries"].as_array().unwrap().len() + 3, heads["headPosition"]);
+    let of = |query: String| async move {
+        let page = server.get(&format!("audit?limit=500&{query}")).await.unwrap();
+        page["entries"].as_array().unwrap().len()
+    };
+    assert_eq!(of(format!("project={}", world.project)).await, 6, "the project and its ideas");
+    assert_eq!(of("kind=idea&event=drafted".to_owned()).await, 5);
+    assert!(of(format!("actor={}", entries[0]["actor"].as_str().unwrap())).await > 0);
+    assert_eq!(of("actor=nobody".to_owned()).await, 0);
+    assert_eq!(of("from=2099-01-01T00:00:00Z".to_owned()).await, 0);
+    assert_eq!(of("kind=idea&until=2099-01-01T00:00:00Z".to_owned()).await, 5);
+    let csv = server.text("audit/export?format=csv&kind=idea").await.unwrap();
+    assert_eq!(csv.lines().count(), 6, "{csv}");
+    assert!(csv.starts_with("position,at,actor,"), "{csv}");
+    let ndjson = server.text("audit/export?format=ndjson").await.unwrap();
+    let positions: Vec<u64> = ndjson
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["position"].as_u64().unwrap())
+        .collect();
+    let all: Vec<u64> = (1..=heads["headPosition"].as_u64().unwrap()).collect();
+    assert_eq!(positions, all, "every event once, oldest first");
+    let report = server.post("audit/verify", &json!({})).await.unwrap();
+    assert_eq!((&report["isIntact"], &report["nUnprotected"]), (&json!(true), &json!(0)));
+    assert!(!report["limits"].as_array().unwrap().is_empty());
+    let (status, _) = server.ask(Method::GET, "audit?from=yesterday", None).await.unwrap();
+    assert_eq!(status, 400);
+    let beside = verified(&world, true, &[]).await;
+    assert_eq!(beside["nEvents"], report["nEvents"]);
+    world.kill().await.unwrap();
+    verified(&world, true, &[]).await;
+    tamper(&world, "UPDATE events SET payload = '{}' WHERE position = 2").await;
+    let report = verified(&world, false, &[]).await;
+    assert_eq!(report["findings"][0]["kind"], "changed");
+    assert_eq!(report["findings"][0]["position"], 2);
+    world.resume().await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_is_exported_beside_the_server_and_checked_where_there_is_none() {
+    let mut world = World::start_with("export", Store::Postgres, &QUICK_HEADS).await.unwrap();
+    let url = world.setting("SAM_DATABASE_URL").unwrap().to_owned();
+    let on = ["--database-url", url.as_str()];
+    draft(&world, 60).await;
+    let file = world.folder().join("log.ndjson");
+    // The disk is full in the middle: what is written stays, and the next run goes on.
+    let full = format!(
+        "trap '' XFSZ; ulimit -f 8; exec \"$0\" log export {} --with-keys --data-dir {} --database-url '{url}'",
+        file.display(),
+        world.data_dir().display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &full]).arg(tests::world::binary("sam").unwrap());
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && complaint.contains("log.ndjson"), "{complaint}");
+    let n_bytes = std::fs::metadata(&file).unwrap().len();
+    assert!(n_bytes > 0 && n_bytes <= 8 * 1024, "{n_bytes} bytes");
+    let import = ["log", "import", text(&file)];
+    let refused = said(&world, false, &[&import[..], &on].concat()).await;
+    assert!(refused.contains("stop it first"), "{refused}");
+    let export = ["log", "export", text(&file), "--with-keys", on[0], on[1]];
+    let went_on = said(&world, true, &export).await;
+    assert!(!went_on.contains(", 0 were there before"), "it went on: {went_on}");
+
+    let key = world.data_dir().join("control.pem");
+    let heads = world.data_dir().join("heads.ndjson");
+    let offline = ["--export", text(&file), "--public-key", text(&key), "--heads", text(&heads)];
+    world.kill().await.unwrap();
+    said(&world, true, &export).await;
+    let report = verified(&world, true, &offline).await;
+    assert!(report["nHeads"].as_u64().unwrap() > 0, "{report:#}");
+    let copied = said(&world, true, &["log", "copy", &url, "sqlite:copy"]).await;
+    assert!(copied.contains("on both sides"), "{copied}");
+    verified(&world, true, &["--database-url", "sqlite:copy"]).await;
+    let mut into = [&import[..], &["--database-url", "sqlite:imported"]].concat();
+    said(&world, true, &into).await;
+    let again = said(&world, true, &into).await;
+    assert!(again.starts_with(|c: char| c.is_ascii_digit()), "{again}");
+    verified(&world, true, &["--database-url", "sqlite:imported"]).await;
+
+    let whole = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    into[4] = "sqlite:other";
+    let refused = said(&world, false, &into).await;
+    assert!(refused.contains("truncated") && refused.contains("run the export again"), "{refused}");
+    world.resume().await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_is_taken_from_a_running_server_and_put_back() {
+    let mut world = World::start_with("backup", Store::Sqlite, &QUICK_HEADS).await.unwrap();
+    draft(&world, 4).await;
+    let backup = world.folder().join("backup");
+    let made = said(&world, true, &["backup", text(&backup)]).await;
+    assert!(made.contains("the master key is not in it"), "{made}");
+    assert!(!backup.join("master.key").exists());
+    said(&world, false, &["backup", text(&backup)]).await;
+    draft(&world, 3).await;
+    let all_protected = |heads: &Value| heads["nUnprotected"] == 0;
+    world.until("audit/heads", all_protected).await.unwrap();
+    let refused = said(&world, false, &["restore", text(&backup)]).await;
+    assert!(refused.contains("stop it first"), "{refused}");
+    world.kill().await.unwrap();
+    let refused = said(&world, false, &["restore", text(&backup)]).await;
+    assert!(refused.contains("there is a log already"), "{refused}");
+
+    let lost = world.folder().join("lost");
+    std::fs::create_dir(&lost).unwrap();
+    for file in ["log.db", "log.db-wal", "log.db-shm", "views.db", "views.db-wal", "views.db-shm"] {
+        let _ = std::fs::rename(world.data_dir().join(file), lost.join(file));
+    }
+    let master = world.data_dir().join("master.key");
+    std::fs::rename(&master, lost.join("master.key")).unwrap();
+    let refused = said(&world, false, &["restore", text(&backup)]).await;
+    assert!(refused.contains("the master key is missing"), "{refused}");
+    std::fs::rename(lost.join("master.key"), &master).unwrap();
+    let refused = said(&world, false, &["restore", text(&backup)]).await;
+    assert!(refused.contains("--accept-older-log"), "{refused}");
+    assert!(!world.data_dir().join("log.db").exists(), "nothing was put there");
+    let restored = said(&world, true, &["restore", text(&backup), "--accept-older-log"]).await;
+    assert!(restored.contains("epoch 2") && restored.contains("given up"), "{restored}");
+    let report = verified(&world, true, &[]).await;
+    assert_eq!(report["notes"].as_array().unwrap().len(), 1, "{report:#}");
+
+    world.resume().await.unwrap();
+    let ideas = world.server().unwrap().get(&format!("projects/{}/ideas", world.project)).await;
+    let ideas = ideas.unwrap();
+    assert_eq!(ideas.as_array().unwrap().len(), 4, "as many as at the backup");
+    assert!(ideas[0]["description"].as_str().unwrap().starts_with("wish"), "and readable");
+    draft(&world, 2).await;
+    world.until("audit/heads", all_protected).await.unwrap();
+    verified(&world, true, &[]).await;
+
+    // An older state that somebody puts there without saying so is not started on.
+    world.kill().await.unwrap();
+    for file in ["log.db", "log.db-wal", "log.db-shm"] {
+        let _ = std::fs::remove_file(world.data_dir().join(file));
+    }
+    std::fs::copy(backup.join("log.db"), world.data_dir().join("log.db")).unwrap();
+    let refused = world.resume().await.unwrap_err().to_string();
+    assert!(refused.contains("--accept-older-log"), "{refused}");
+    verified(&world, false, &[]).await;
+    said(&world, true, &["restore", "--accept-older-log"]).await;
+    world.resume().await.unwrap();
+    verified(&world, true, &[]).await;
+    world.end().await.unwrap();
+}
