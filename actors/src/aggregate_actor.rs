@@ -33,6 +33,8 @@ use uuid::Uuid;
 
 use crate::dispatcher::{DispatchError, RETRY_PERIOD};
 
+mod snapshot;
+
 /// How often a command is decided again because another replica was faster.
 const DECISIONS_MAX: usize = 5;
 const EVENTS_PER_READ: usize = 512;
@@ -80,6 +82,8 @@ struct Folded<A> {
     sequence: u64,
     hash: Hash,
     position: Position,
+    /// The sequence of the newest kept state that is known of; 0 for none.
+    kept: u64,
 }
 
 /// The actor of one stream.
@@ -88,15 +92,22 @@ pub(crate) struct AggregateActor<A: EventSourced> {
     stream: StreamId,
     /// Why there is no state, where there is none: the stream is damaged or the log away.
     folded: Result<Folded<A>, DispatchError>,
+    /// After how many events the state is kept.
+    snapshot_events: u64,
     last_used: Instant,
 }
 
 impl<A: EventSourced> AggregateActor<A> {
-    pub(crate) fn new(log: EventLog, id: Uuid) -> Self {
-        let folded =
-            Folded { state: Arc::new(A::default()), sequence: 0, hash: FIRST_HASH, position: 0 };
+    /// `snapshot_events`: after how many events the state is kept.
+    pub(crate) fn new(log: EventLog, id: Uuid, snapshot_events: u64) -> Self {
         let stream = StreamId::new(A::TYPE, id);
-        Self { log, stream, folded: Ok(folded), last_used: Instant::now() }
+        Self {
+            log,
+            stream,
+            folded: Ok(Folded::default()),
+            snapshot_events,
+            last_used: Instant::now(),
+        }
     }
 }
 
@@ -105,7 +116,7 @@ impl<A: EventSourced> Actor for AggregateActor<A> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (log, stream, folded) = (self.log.clone(), self.stream.clone(), self.folded.clone());
-        let load = async move { catch_up(&log, &stream, folded?).await };
+        let load = async move { snapshot::load(&log, &stream, folded?).await };
         // The mailbox waits meanwhile.
         ctx.wait(load.into_actor(self).map(|loaded, actor, ctx| {
             if let Err(error) = &loaded {
@@ -127,9 +138,26 @@ impl<A: EventSourced> AggregateActor<A> {
         let is_lost =
             matches!(&folded, Err(error) if !matches!(error, DispatchError::Damaged { .. }));
         self.folded = folded;
+        self.keep(ctx);
         if is_lost {
             ctx.stop();
         }
+    }
+}
+
+impl<A: EventSourced> AggregateActor<A> {
+    /// Keeps the state beside the log now and then. Nobody waits for it: the answer is under way already, and
+    /// the next command need not wait either.
+    fn keep(&mut self, ctx: &mut Context<Self>) {
+        let Ok(folded) = &mut self.folded else { return };
+        if folded.sequence < folded.kept.saturating_add(self.snapshot_events) {
+            return;
+        }
+        // Also where it cannot be kept: then it is tried again that many events later.
+        folded.kept = folded.sequence;
+        let (log, stream, folded) = (self.log.clone(), self.stream.clone(), folded.clone());
+        let keep = async move { snapshot::keep(&log, &stream, &folded).await };
+        ctx.spawn(keep.into_actor(self));
     }
 }
 
@@ -174,6 +202,12 @@ impl<A: EventSourced> Handler<Ask<A>> for AggregateActor<A> {
             actor.settle(folded, ctx);
             let _ = message.reply.send(answer);
         })))
+    }
+}
+
+impl<A: Default> Default for Folded<A> {
+    fn default() -> Self {
+        Self { state: Arc::new(A::default()), sequence: 0, hash: FIRST_HASH, position: 0, kept: 0 }
     }
 }
 
@@ -371,13 +405,7 @@ async fn catch_up<A: EventSourced>(
     mut folded: Folded<A>,
 ) -> Result<Folded<A>, DispatchError> {
     loop {
-        let events = log.read_stream(stream, folded.sequence, EVENTS_PER_READ).await;
-        let events = events.map_err(|error| match error {
-            DatabaseError::Failed { reason } => {
-                DispatchError::Damaged { stream: stream.clone(), sequence: 0, reason }
-            }
-            error => error.into(),
-        })?;
+        let events = next_events(log, stream, &folded).await?;
         let is_end = events.len() < EVENTS_PER_READ;
         for event in &events {
             folded = folded.recorded(event)?;
@@ -386,4 +414,18 @@ async fn catch_up<A: EventSourced>(
             return Ok(folded);
         }
     }
+}
+
+async fn next_events<A>(
+    log: &EventLog,
+    stream: &StreamId,
+    folded: &Folded<A>,
+) -> Result<Vec<RecordedEvent>, DispatchError> {
+    let events = log.read_stream(stream, folded.sequence, EVENTS_PER_READ).await;
+    events.map_err(|error| match error {
+        DatabaseError::Failed { reason } => {
+            DispatchError::Damaged { stream: stream.clone(), sequence: 0, reason }
+        }
+        error => error.into(),
+    })
 }

@@ -37,6 +37,10 @@ impl From<SealingError> for DispatchError {
     fn from(error: SealingError) -> Self {
         match error {
             SealingError::Database(error) => error.into(),
+            // Refused, so that an agent does not report the same text again and again.
+            SealingError::Erased => {
+                Self::Refused { code: "erased".to_owned(), reason: error.to_string() }
+            }
             error => Self::Failed { reason: error.to_string() },
         }
     }

@@ -170,19 +170,20 @@ impl Dispatcher {
         thread: &ActorThread,
         clock: SharedClock,
         damaged: Damaged,
+        snapshot_events: u64,
     ) -> Self {
         let arbiter = thread.arbiter();
         let shared = Shared {
             clock,
             damaged,
-            accounts: Streams::new(log, &arbiter),
-            credentials: Streams::new(log, &arbiter),
-            projects: Streams::new(log, &arbiter),
-            ideas: Streams::new(log, &arbiter),
-            executions: Streams::new(log, &arbiter),
-            nodes: Streams::new(log, &arbiter),
-            workspaces: Streams::new(log, &arbiter),
-            sessions: Streams::new(log, &arbiter),
+            accounts: Streams::new(log, &arbiter, snapshot_events),
+            credentials: Streams::new(log, &arbiter, snapshot_events),
+            projects: Streams::new(log, &arbiter, snapshot_events),
+            ideas: Streams::new(log, &arbiter, snapshot_events),
+            executions: Streams::new(log, &arbiter, snapshot_events),
+            nodes: Streams::new(log, &arbiter, snapshot_events),
+            workspaces: Streams::new(log, &arbiter, snapshot_events),
+            sessions: Streams::new(log, &arbiter, snapshot_events),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -327,14 +328,16 @@ struct Circumstances {
 pub(crate) struct Streams<A: EventSourced> {
     log: EventLog,
     arbiter: ArbiterHandle,
+    snapshot_events: u64,
     // One address per actor, shared and never cloned: a clone would have a place of its own in the
     // mailbox, beyond its bound.
     running: Mutex<HashMap<Uuid, Arc<Addr<AggregateActor<A>>>>>,
 }
 
 impl<A: EventSourced> Streams<A> {
-    pub(crate) fn new(log: &EventLog, arbiter: &ArbiterHandle) -> Self {
-        Self { log: log.clone(), arbiter: arbiter.clone(), running: Mutex::default() }
+    pub(crate) fn new(log: &EventLog, arbiter: &ArbiterHandle, snapshot_events: u64) -> Self {
+        let (log, arbiter) = (log.clone(), arbiter.clone());
+        Self { log, arbiter, snapshot_events, running: Mutex::default() }
     }
 
     async fn send(
@@ -403,10 +406,10 @@ impl<A: EventSourced> Streams<A> {
         if running.len() == running.capacity() {
             running.retain(|_, address| address.connected());
         }
-        let log = self.log.clone();
+        let (log, snapshot_events) = (self.log.clone(), self.snapshot_events);
         let address = AggregateActor::start_in_arbiter(&self.arbiter, move |ctx| {
             ctx.set_mailbox_capacity(MAILBOX_LENGTH_MAX);
-            AggregateActor::new(log, id)
+            AggregateActor::new(log, id, snapshot_events)
         });
         let address = Arc::new(address);
         running.insert(id, Arc::clone(&address));

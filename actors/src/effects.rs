@@ -19,6 +19,7 @@ use crate::{
     agent_link::AgentLinks,
     clock::SharedClock,
     dispatcher::{DispatchError, Dispatcher},
+    erasure::Erasure,
     lease::Tenure,
     order::Orders,
     provider::Provider,
@@ -52,6 +53,7 @@ pub(crate) struct Effects {
     pub(crate) links: AgentLinks,
     pub(crate) orders: Orders,
     pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) erasure: Erasure,
     pub(crate) timer: Timer,
     pub(crate) clock: SharedClock,
     pub(crate) tenure: Tenure,
@@ -71,6 +73,12 @@ impl Effects {
             Effect::AwaitAgent { node, until } => self.await_agent(*node, *until).await,
             Effect::StopNode { node, spec } => self.stop_node(key, *node, spec).await,
             Effect::Order { node, order } => return self.order(key, *node, order).await,
+            Effect::EndExecutions { project, until } => {
+                let is_late = self.timer.until(*until);
+                self.erasure.end_executions(key, *project, is_late).await
+            }
+            Effect::DestroyTexts { project } => self.erasure.destroy_texts(*project).await,
+            Effect::NameErasedStreams { project } => self.erasure.name_streams(key, *project).await,
         };
         Some(outcome.into())
     }

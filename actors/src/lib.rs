@@ -17,6 +17,7 @@ pub mod crash_points;
 pub mod credentials;
 pub mod dispatcher;
 mod effects;
+pub mod erasure;
 pub mod faults;
 mod intent_runner;
 mod lease;

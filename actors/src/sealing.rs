@@ -52,6 +52,9 @@ pub enum SealingError {
     /// The key is gone, because its project was erased, or the row is not what it claims to be.
     #[error("{what} cannot be decrypted")]
     Unreadable { what: String },
+    /// Nothing is written for it any more, and nothing can be read.
+    #[error("the texts of this project were erased")]
+    Erased,
     #[error("the master key {path}: {reason}")]
     MasterKey { path: String, reason: String },
 }
@@ -119,7 +122,12 @@ impl Sealing {
     ) -> Result<HashMap<ContentId, String>, SealingError> {
         let mut texts = HashMap::with_capacity(contents.len());
         for content in contents {
-            let Some(cipher) = self.find_content_key(content.project).await? else { continue };
+            // Without ciphertext it is a tombstone.
+            let cipher = match content.ciphertext.is_empty() {
+                true => None,
+                false => self.find_content_key(content.project).await?,
+            };
+            let Some(cipher) = cipher else { continue };
             let body = cipher.open(&content.nonce, &content.ciphertext, content.id.as_bytes());
             let text = body
                 .filter(|body| body.len() >= SALT_BYTES)
@@ -253,8 +261,14 @@ impl Sealing {
         if let Some(cipher) = self.find_content_key(project.0).await? {
             return Ok(cipher);
         }
-        let row = self.shared.keys.put_first(&self.new_key(CONTENT, Some(project.0))).await?;
-        self.opened(project.0, &row)
+        let key = self.new_key(CONTENT, Some(project.0));
+        let row = self.shared.keys.put_first_unless_erased(&key).await?;
+        self.opened(project.0, &row.ok_or(SealingError::Erased)?)
+    }
+
+    /// Drops the opened key of a project whose row was destroyed.
+    pub(crate) fn forget(&self, project: Uuid) {
+        self.lock().remove(&project);
     }
 
     async fn find_content_key(&self, project: Uuid) -> Result<Option<Arc<Cipher>>, SealingError> {

@@ -23,6 +23,8 @@ pub struct Settings {
     pub workspaces: WorkspaceSettings,
     pub periods: Periods,
     pub heads: HeadSettings,
+    /// After how many events of a stream its state is kept, so that loading it again takes less time.
+    pub snapshot_events: u64,
     /// Where Claude Code's requests go.
     pub anthropic_base_url: String,
     /// Where other replicas call this one; None takes no part. It matters only with PostgreSQL.
@@ -47,6 +49,9 @@ impl Default for HeadSettings {
         Self { period: Duration::from_secs(10), events_max: 1000, file: None }
     }
 }
+
+/// How many events of a stream are folded in well below a hundredth of a second.
+pub const SNAPSHOT_EVENTS: u64 = 1_000;
 
 /// Where workspaces run.
 #[derive(Clone, Debug)]

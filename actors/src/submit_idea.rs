@@ -210,10 +210,19 @@ impl Ideas {
                 let (repository, defaults) = (repository.clone(), defaults.clone());
                 Ok(Linked { owner: *owner, repository, defaults })
             }
-            // What belongs to somebody else is not even confirmed to exist.
-            Project::Linked { .. } | Project::Unknown => {
-                Err(refused("not_found", "there is no such project"))
+            Project::Erasing { owner, .. } | Project::Erased { owner }
+                if *owner == caller.account =>
+            {
+                Err(refused(
+                    "erased",
+                    "this project was erased: link the repository as a new project",
+                ))
             }
+            // What belongs to somebody else is not even confirmed to exist.
+            Project::Linked { .. }
+            | Project::Erasing { .. }
+            | Project::Erased { .. }
+            | Project::Unknown => Err(refused("not_found", "there is no such project")),
         }
     }
 

@@ -12,8 +12,8 @@ use domain::{
     ids::{AccountId, ExecutionId, InstallationId, NodeId, SessionId},
     node::Node,
     process::{
-        Process, close_workspace::CloseWorkspace, open_workspace::OpenWorkspace,
-        retire_node::RetireNode, run_execution::RunExecution,
+        Process, close_workspace::CloseWorkspace, erase_project::EraseProject,
+        open_workspace::OpenWorkspace, retire_node::RetireNode, run_execution::RunExecution,
     },
 };
 use projections::{
@@ -38,6 +38,7 @@ use crate::{
     credentials::Credentials,
     dispatcher::{Damaged, DispatchError, Dispatcher, Streams, actor_thread::ActorThread},
     effects::{Effects, node_of},
+    erasure::{Eraser, Erasure, ErasureError, file::LedgerFile},
     faults::Faults,
     intent_runner::{Runner, Tools},
     lease::{self, Tenure},
@@ -72,6 +73,8 @@ pub enum StartError {
     Sealing(#[from] SealingError),
     #[error(transparent)]
     Heads(#[from] HeadsError),
+    #[error("the erasure ledger: {0}")]
+    Erasure(#[from] ErasureError),
     #[error("the owner's account: {0}")]
     Dispatch(#[from] DispatchError),
     #[error(
@@ -98,6 +101,8 @@ pub struct System {
     pub signing: SigningKey,
     /// The heads outside the database.
     pub heads_file: HeadsFile,
+    /// Knows whose texts were destroyed.
+    pub eraser: Eraser,
     pub hub: LiveHub,
     pub sign_in: SignIn,
     pub credentials: Credentials,
@@ -140,9 +145,22 @@ impl System {
             heads_file.unwrap_or_else(|| signed_heads::default_file(&settings.data_dir)),
         );
         signed_heads::check_high_water(&database, &heads_file, &signing).await?;
+        let eraser = Eraser {
+            database: database.clone(),
+            log: log.clone(),
+            sealing: sealing.clone(),
+            key: signing.clone(),
+            installation,
+            file: LedgerFile::of(&settings.data_dir),
+            clock: Arc::clone(&clock),
+        };
+        eraser.respect_ledger().await?;
         let actors = ActorThread::start().map_err(machine("the actors' thread"))?;
-        let damaged = Damaged::open(&database).await?;
-        let dispatcher = Dispatcher::new(&log, &actors, Arc::clone(&clock), damaged);
+        let (damaged, snapshot_events) =
+            (Damaged::open(&database).await?, settings.snapshot_events);
+        let dispatcher =
+            Dispatcher::new(&log, &actors, Arc::clone(&clock), damaged, snapshot_events);
+        eraser.ask_again(&dispatcher).await?;
         let sign_in = SignIn::new(&database, Arc::clone(&clock), installation, replica);
         sign_in.register_owner(&dispatcher, &settings.owner_name).await?;
         let credentials = Credentials::new(&sealing, &dispatcher);
@@ -167,6 +185,7 @@ impl System {
             sealing,
             signing,
             heads_file,
+            eraser,
             hub: LiveHub::default(),
             sign_in,
             credentials,
@@ -380,6 +399,7 @@ struct Acting {
     clock: SharedClock,
     faults: Faults,
     heads: HeadMaker,
+    erasure: Erasure,
     arbiter: actix::ArbiterHandle,
 }
 
@@ -419,6 +439,11 @@ impl Acting {
             clock,
             faults: settings.faults,
             heads,
+            erasure: Erasure {
+                eraser: system.eraser.clone(),
+                dispatcher: system.dispatcher.clone(),
+                projected: system.projected(),
+            },
             arbiter: system.actors.arbiter(),
         }
     }
@@ -453,6 +478,7 @@ impl Acting {
             links: self.links.clone(),
             orders: self.orders.clone(),
             provider: Arc::clone(&self.provider),
+            erasure: self.erasure.clone(),
             timer: timer.clone(),
             clock: Arc::clone(&self.clock),
             tenure,
@@ -470,6 +496,7 @@ impl Acting {
         self.start_process::<OpenWorkspace>(&tools);
         self.start_process::<CloseWorkspace>(&tools);
         self.start_process::<RetireNode>(&tools);
+        self.start_process::<EraseProject>(&tools);
         let (database, log) = (self.database.clone(), self.log.clone());
         let sealing = self.orders.sealing.clone();
         tools
@@ -478,7 +505,9 @@ impl Acting {
     }
 
     fn start_process<P: Process>(&self, tools: &Tools) {
-        let runner = Runner::<P>::new(tools.clone(), Streams::new(&self.log, &self.arbiter));
+        // States of processes are short, and never kept.
+        let streams = Streams::new(&self.log, &self.arbiter, u64::MAX);
+        let runner = Runner::<P>::new(tools.clone(), streams);
         let (log, database, clock) = (self.log.clone(), self.database.clone(), self.clock.clone());
         tools.tasks.keep(P::TYPE, move || {
             ProcessReader::new(&log, &database, &clock, runner.clone()).run()

@@ -17,6 +17,7 @@ mod log_rebuild;
 mod log_tail;
 mod offline;
 mod projections;
+mod projects;
 mod replay;
 mod run;
 mod search;
@@ -54,8 +55,8 @@ enum Command {
     SignIn,
     /// List the ideas of all projects.
     Ideas(listings::ListingArguments),
-    /// List the linked projects.
-    Projects(listings::ListingArguments),
+    /// List the linked projects, or erase one.
+    Projects(projects::ProjectsArguments),
     /// Look for words in everything that was said.
     Search(search::SearchArguments),
     /// List the machines.
@@ -97,6 +98,8 @@ enum LogCommand {
     Import(log_move::ImportArguments),
     /// Copy the log from one database into another, and compare.
     Copy(log_move::CopyArguments),
+    /// Print what is kept of each kind of stream, and for how long.
+    Retention(listings::ListingArguments),
 }
 
 /// Runs the command that the program was started with.
@@ -124,7 +127,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Setup => setup::all().await?,
         Command::SignIn => serve::print_new_link(&settings).await?,
         Command::Ideas(arguments) => listings::ideas(&settings, arguments).await?,
-        Command::Projects(arguments) => listings::projects(&settings, arguments).await?,
+        Command::Projects(arguments) => projects::projects(&settings, arguments).await?,
         Command::Search(arguments) => search::search(&settings, arguments).await?,
         Command::Nodes(arguments) => listings::nodes(&settings, arguments).await?,
         Command::Workspaces(arguments) => listings::workspaces(&settings, arguments).await?,
@@ -143,6 +146,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn log(settings: &Settings, command: LogCommand) -> anyhow::Result<ExitCode> {
     match command {
+        LogCommand::Retention(arguments) => listings::retention(arguments)?,
         LogCommand::Tail(arguments) => log_tail::tail(settings, arguments).await?,
         LogCommand::Rebuild(arguments) => return log_rebuild::rebuild(settings, arguments).await,
         LogCommand::Export(arguments) => log_move::export(settings, arguments).await?,

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use actors::signed_heads;
+use actors::{settings::SNAPSHOT_EVENTS, signed_heads};
 use anyhow::{Context, bail};
 use clap::Args;
 use figment::{
@@ -82,6 +82,10 @@ pub struct Flags {
     #[arg(long, env = "SAM_HEAD_EVENTS_MAX", global = true, value_name = "COUNT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     head_events_max: Option<u64>,
+    /// After how many events of a stream its state is kept, to load it faster [default: 1000] [since 0.1]
+    #[arg(long, env = "SAM_SNAPSHOT_EVENTS", global = true, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_events: Option<u64>,
     /// Where signed heads are written outside the database [default: heads.ndjson in the data directory] [since 0.1]
     #[arg(long, env = "SAM_HEADS_FILE", global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +125,7 @@ pub struct Settings {
     pub internal_listen: String,
     pub head_period_ms: u64,
     pub head_events_max: u64,
+    pub snapshot_events: u64,
     pub heads_file: Option<PathBuf>,
     pub agent_program: Option<PathBuf>,
     pub anthropic_base_url: Option<String>,
@@ -142,6 +147,7 @@ impl Settings {
             internal_listen: "127.0.0.1:0".to_owned(),
             head_period_ms: 10_000,
             head_events_max: 1000,
+            snapshot_events: SNAPSHOT_EVENTS,
             heads_file: None,
             agent_program: None,
             anthropic_base_url: None,
@@ -175,6 +181,9 @@ impl Settings {
         }
         if self.head_period_ms == 0 || self.head_events_max == 0 {
             bail!("heads need some room: raise SAM_HEAD_PERIOD_MS and SAM_HEAD_EVENTS_MAX");
+        }
+        if self.snapshot_events == 0 {
+            bail!("a state is kept after at least one event: raise SAM_SNAPSHOT_EVENTS");
         }
         if self.message_bytes_max == 0 {
             bail!("a message needs some room: raise SAM_MESSAGE_BYTES_MAX");

@@ -112,6 +112,7 @@ fn shared_api(config: &mut ServiceConfig<'_>) {
         .service(queries::activity::activity)
         .service(project::link)
         .service(project::change)
+        .service(project::erase)
         .service(queries::ideas::ideas)
         .service(queries::ideas::idea)
         .service(idea::create)

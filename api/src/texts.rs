@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
+/// What is shown in the place of an erased text.
+pub const ERASED: &str = "erased";
+
 /// Texts by their references.
 pub struct Texts {
     texts: HashMap<ContentId, String>,
@@ -24,10 +27,25 @@ impl Texts {
         Ok(Self { texts })
     }
 
-    /// A text; empty where its key was destroyed.
+    /// A text; the word [`ERASED`] where its key was destroyed.
     #[must_use]
     pub fn get(&self, reference: &ContentRef) -> String {
-        self.texts.get(&reference.id).cloned().unwrap_or_default()
+        self.texts.get(&reference.id).cloned().unwrap_or_else(|| ERASED.to_owned())
+    }
+
+    /// A text that was stored in pieces.
+    #[must_use]
+    pub fn joined(&self, references: &[ContentRef]) -> String {
+        if references.iter().any(|reference| self.is_erased(reference)) {
+            return ERASED.to_owned();
+        }
+        references.iter().map(|reference| self.get(reference)).collect()
+    }
+
+    /// Tells whether a text's key was destroyed.
+    #[must_use]
+    pub fn is_erased(&self, reference: &ContentRef) -> bool {
+        !self.texts.contains_key(&reference.id)
     }
 
     /// A document; none where its key was destroyed.

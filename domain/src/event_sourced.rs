@@ -26,7 +26,20 @@ pub trait EventSourced:
 
     /// Folds one recorded event into the state. Decides nothing and never fails.
     fn evolve(&mut self, event: Self::Event);
+
+    /// The state as text, to be kept beside its stream; none where it is not worth keeping.
+    fn to_snapshot(&self) -> Option<String> {
+        None
+    }
+
+    /// The reverse of [`EventSourced::to_snapshot`]; none where the text is another state's.
+    fn from_snapshot(_text: &str) -> Option<Self> {
+        None
+    }
 }
+
+/// The fingerprint of these rules: a state that was kept under another one is not used.
+pub const FINGERPRINT: &str = env!("DOMAIN_FINGERPRINT");
 
 /// An event that can be stored.
 pub trait EventPayload:
@@ -112,6 +125,14 @@ macro_rules! event_sourced {
 
             fn evolve(&mut self, event: $event) {
                 $state::evolve(self, event);
+            }
+
+            fn to_snapshot(&self) -> Option<String> {
+                serde_json::to_string(self).ok()
+            }
+
+            fn from_snapshot(text: &str) -> Option<Self> {
+                serde_json::from_str(text).ok()
             }
         }
 

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod node;
 pub mod process;
 pub mod project;
+pub mod retention;
 pub mod session;
 #[cfg(test)]
 mod testing;

@@ -9,6 +9,7 @@
 //! A stimulus that changes nothing is not recorded, except an outcome, which settles its intent.
 
 pub mod close_workspace;
+pub mod erase_project;
 pub mod open_workspace;
 pub mod retire_node;
 pub mod run_execution;
@@ -25,7 +26,8 @@ use crate::{
     event::{Command, Event},
     event_sourced::EventPayload,
     ids::{
-        AccountId, ExecutionId, MessageId, NodeId, PermissionId, SessionId, WorkspaceId, derived,
+        AccountId, ExecutionId, MessageId, NodeId, PermissionId, ProjectId, SessionId, WorkspaceId,
+        derived,
     },
     values::{ExecutionResult, NodeSpec, ProviderKind, Timestamp, WorkspaceSpec},
 };
@@ -187,6 +189,12 @@ pub enum Effect {
     StopNode { node: NodeId, spec: NodeSpec },
     /// Has the node's agent do something and waits for its outcome.
     Order { node: NodeId, order: OrderIntent },
+    /// Cancels what runs in a project, has its workspaces removed, and waits for both, at most until `until`.
+    EndExecutions { project: ProjectId, until: Timestamp },
+    /// Enters the project in the erasure ledger and destroys its content key and what is encrypted under it.
+    DestroyTexts { project: ProjectId },
+    /// Records which streams the project had.
+    NameErasedStreams { project: ProjectId },
 }
 
 /// An order as the log may know it: ids instead of texts and secrets, which the runner adds.

@@ -4,14 +4,17 @@
 //! sessions: they name their project, and read models count them. Whether the repository can be
 //! reached is not decided here: the node that clones it finds out, and says so.
 //!
-//! Lifecycle: `Unknown` → `Linked`.
+//! Erasing a project destroys its texts for ever; what stays is that there was one, and which streams it
+//! had. The process `process/erase_project.rs` does it and says so.
+//!
+//! Lifecycle: `Unknown` → `Linked` → `Erasing` → `Erased`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     agent_protocol::{CodingAgentKind, PermissionPolicy},
     event_sourced,
-    ids::AccountId,
+    ids::{AccountId, ExecutionId, IdeaId, SessionId, WorkspaceId},
     values::{Profile, ProviderKind},
 };
 
@@ -25,7 +28,28 @@ pub enum Project {
         name: String,
         defaults: ProjectDefaults,
     },
+    /// Asked for; its executions are being ended and its texts destroyed. Nothing new begins.
+    Erasing {
+        owner: AccountId,
+        /// How many parts of the list of its streams are recorded.
+        n_parts: u32,
+    },
+    Erased {
+        owner: AccountId,
+    },
 }
+
+/// Streams of an erased project: what their payloads say is to be shown no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedStreams {
+    pub ideas: Vec<IdeaId>,
+    pub executions: Vec<ExecutionId>,
+    pub sessions: Vec<SessionId>,
+    pub workspaces: Vec<WorkspaceId>,
+}
+
+/// How many ids one part of the list of an erased project's streams may have.
+pub const ERASED_STREAMS_MAX: usize = 1_000;
 
 /// What an execution takes where nobody says otherwise; None is the platform's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,17 +65,48 @@ pub struct ProjectDefaults {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectCommand {
-    Link { owner: AccountId, repository: String, name: String },
-    Rename { name: String },
-    ChangeDefaults { defaults: ProjectDefaults },
+    Link {
+        owner: AccountId,
+        repository: String,
+        name: String,
+    },
+    Rename {
+        name: String,
+    },
+    ChangeDefaults {
+        defaults: ProjectDefaults,
+    },
+    /// Destroys all texts of the project, for ever.
+    Erase,
+    /// Parts are numbered from 1 on.
+    RecordErasedStreams {
+        part: u32,
+        streams: Box<ErasedStreams>,
+    },
+    RecordErased,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectEvent {
-    Linked { owner: AccountId, repository: String, name: String },
-    Renamed { name: String },
-    DefaultsChanged { defaults: ProjectDefaults },
+    Linked {
+        owner: AccountId,
+        repository: String,
+        name: String,
+    },
+    Renamed {
+        name: String,
+    },
+    DefaultsChanged {
+        defaults: ProjectDefaults,
+    },
+    ErasureRequested,
+    /// From here on the project's texts are unreadable. One part of the list of its streams.
+    StreamsErased {
+        part: u32,
+        streams: Box<ErasedStreams>,
+    },
+    Erased,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -65,6 +120,12 @@ pub enum ProjectError {
     BadRepository { reason: String },
     #[error("this project is linked to another repository already")]
     LinkedElsewhere,
+    #[error("this project was erased: link the repository as a new project")]
+    Erased,
+    #[error("nobody asked for this project to be erased")]
+    NotErasing,
+    #[error("an earlier part of the erased streams is missing")]
+    PartMissing,
 }
 
 const NAME_CHARS_MAX: usize = 100;
@@ -99,6 +160,37 @@ impl Project {
                 }
                 Ok(vec![ProjectEvent::DefaultsChanged { defaults }])
             }
+            (Self::Linked { .. }, ProjectCommand::Erase) => {
+                Ok(vec![ProjectEvent::ErasureRequested])
+            }
+            (
+                Self::Linked { .. },
+                ProjectCommand::RecordErasedStreams { .. } | ProjectCommand::RecordErased,
+            ) => Err(ProjectError::NotErasing),
+            (
+                Self::Erasing { .. } | Self::Erased { .. },
+                ProjectCommand::Link { .. }
+                | ProjectCommand::Rename { .. }
+                | ProjectCommand::ChangeDefaults { .. },
+            ) => Err(ProjectError::Erased),
+            (
+                Self::Erasing { n_parts, .. },
+                ProjectCommand::RecordErasedStreams { part, streams },
+            ) => match part {
+                part if part <= *n_parts => Ok(Vec::new()),
+                part if part == n_parts + 1 => {
+                    Ok(vec![ProjectEvent::StreamsErased { part, streams }])
+                }
+                _ => Err(ProjectError::PartMissing),
+            },
+            (Self::Erasing { .. }, ProjectCommand::RecordErased) => Ok(vec![ProjectEvent::Erased]),
+            (Self::Erasing { .. }, ProjectCommand::Erase)
+            | (
+                Self::Erased { .. },
+                ProjectCommand::Erase
+                | ProjectCommand::RecordErasedStreams { .. }
+                | ProjectCommand::RecordErased,
+            ) => Ok(Vec::new()),
         }
     }
 
@@ -113,7 +205,29 @@ impl Project {
             (Self::Linked { defaults: old, .. }, ProjectEvent::DefaultsChanged { defaults }) => {
                 *old = defaults;
             }
-            (Self::Unknown, event) => unreachable!("only a linked project records {event:?}"),
+            (Self::Linked { owner, .. }, ProjectEvent::ErasureRequested) => {
+                *self = Self::Erasing { owner: *owner, n_parts: 0 };
+            }
+            (Self::Erasing { n_parts, .. }, ProjectEvent::StreamsErased { part, .. }) => {
+                assert!(part == *n_parts + 1, "parts are recorded in their order");
+                *n_parts = part;
+            }
+            (Self::Erasing { owner, .. }, ProjectEvent::Erased) => {
+                *self = Self::Erased { owner: *owner };
+            }
+            (
+                Self::Unknown,
+                ProjectEvent::Renamed { .. }
+                | ProjectEvent::DefaultsChanged { .. }
+                | ProjectEvent::ErasureRequested,
+            )
+            | (
+                Self::Unknown | Self::Linked { .. },
+                ProjectEvent::StreamsErased { .. } | ProjectEvent::Erased,
+            )
+            | (Self::Erasing { .. } | Self::Erased { .. }, _) => {
+                unreachable!("`decide` guards the order of a project's events")
+            }
         }
     }
 }

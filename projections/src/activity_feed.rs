@@ -14,6 +14,7 @@ use domain::{
 };
 
 use crate::{
+    columns::ERASED,
     database::Database,
     error::DatabaseError,
     event_log::Position,
@@ -43,6 +44,11 @@ const HAPPENED: &str = "
     INSERT INTO activity_feed (position, at, project, idea, execution, session, event, summary, actor)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
+const PROJECT_ERASED: &str = "UPDATE activity_feed SET summary = $2 WHERE project = $1";
+const IDEA_ERASED: &str = "UPDATE activity_feed SET summary = $2 WHERE idea = $1";
+const EXECUTION_ERASED: &str = "UPDATE activity_feed SET summary = $2 WHERE execution = $1";
+const SESSION_ERASED: &str = "UPDATE activity_feed SET summary = $2 WHERE session = $1";
+
 /// What an event of the feed is about.
 #[derive(Default)]
 struct About {
@@ -58,6 +64,9 @@ impl Projection<Event> for ActivityFeed {
     const TABLES: &'static [&'static str] = &["activity_feed"];
 
     fn project(&self, recorded: &Recorded<Event>, writes: &mut Writes) {
+        if let Event::Project(project, event) = &recorded.event {
+            forget(*project, event, writes);
+        }
         let Some((about, event)) = about(&recorded.event) else { return };
         let values = (
             recorded.position,
@@ -71,6 +80,19 @@ impl Projection<Event> for ActivityFeed {
             &recorded.metadata.actor,
         );
         writes.add(HAPPENED, values);
+    }
+}
+
+/// Takes the words out of what is kept of an erased project.
+fn forget(project: ProjectId, event: &ProjectEvent, writes: &mut Writes) {
+    match event {
+        ProjectEvent::StreamsErased { streams, .. } => {
+            streams.ideas.iter().for_each(|id| writes.add(IDEA_ERASED, (id.0, ERASED)));
+            streams.executions.iter().for_each(|id| writes.add(EXECUTION_ERASED, (id.0, ERASED)));
+            streams.sessions.iter().for_each(|id| writes.add(SESSION_ERASED, (id.0, ERASED)));
+        }
+        ProjectEvent::Erased => writes.add(PROJECT_ERASED, (project.0, ERASED)),
+        _ => {}
     }
 }
 

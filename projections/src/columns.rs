@@ -5,6 +5,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{error::DatabaseError, sql::SqlRow};
 
+/// What stands where a text of an erased project was.
+pub(crate) const ERASED: &str = "erased";
+
 /// JSON text of a structure.
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("values of the domain have string keys, so they are JSON")

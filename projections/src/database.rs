@@ -302,6 +302,8 @@ async fn open_sqlite_file(
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .foreign_keys(true)
+        // What is deleted, such as the key of an erased project, is overwritten.
+        .pragma("secure_delete", "fast")
         .busy_timeout(BUSY_TIMEOUT);
     let writer = sqlite_pool().max_connections(1).connect_with(options.clone()).await?;
     let readers =

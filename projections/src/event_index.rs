@@ -7,8 +7,9 @@ use domain::{
     event::Event,
     execution::ExecutionEvent,
     idea::IdeaEvent,
-    ids::{ExecutionId, WorkspaceId},
+    ids::{ExecutionId, ProjectId, WorkspaceId},
     node::NodeEvent,
+    project::{ErasedStreams, ProjectEvent},
     session::SessionEvent,
     values::Timestamp,
     workspace::WorkspaceEvent,
@@ -16,6 +17,7 @@ use domain::{
 use uuid::Uuid;
 
 use crate::{
+    columns::ERASED,
     database::Database,
     error::DatabaseError,
     event_log::{Position, StreamId},
@@ -47,6 +49,8 @@ const HAPPENED: &str = "
         correlation, execution, workspace)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
+const STREAM_ERASED: &str = "UPDATE event_index SET summary = $2 WHERE stream = $1";
+
 impl Projection<Event> for EventIndex {
     const NAME: &'static str = "event_index";
     const TABLES: &'static [&'static str] = &["event_index"];
@@ -59,6 +63,9 @@ impl Projection<Event> for EventIndex {
         ) = event
         {
             return;
+        }
+        if let Event::Project(project, event) = event {
+            forget(*project, event, writes);
         }
         let (execution, workspace) = involved(event);
         let metadata = &recorded.metadata;
@@ -76,6 +83,22 @@ impl Projection<Event> for EventIndex {
             workspace.map(|id| id.0),
         );
         writes.add(HAPPENED, values);
+    }
+}
+
+/// Takes the words out of what is kept of an erased project's streams.
+fn forget(project: ProjectId, event: &ProjectEvent, writes: &mut Writes) {
+    match event {
+        ProjectEvent::StreamsErased { streams, .. } => {
+            let ErasedStreams { ideas, executions, sessions, workspaces } = &**streams;
+            let ideas = ideas.iter().map(|id| id.0);
+            let others = executions.iter().map(|id| id.0).chain(sessions.iter().map(|id| id.0));
+            for stream in ideas.chain(others).chain(workspaces.iter().map(|id| id.0)) {
+                writes.add(STREAM_ERASED, (stream, ERASED));
+            }
+        }
+        ProjectEvent::Erased => writes.add(STREAM_ERASED, (project.0, ERASED)),
+        _ => {}
     }
 }
 

@@ -240,6 +240,11 @@ impl EventLog {
         reader::read_kind(&self.shared.pool, kind, after, limit).await
     }
 
+    /// For what is kept beside the events.
+    pub(crate) fn pool(&self) -> &SqlPool {
+        &self.shared.pool
+    }
+
     /// Appends what is queued, refuses what comes later, and ends the tasks.
     pub async fn close(&self) {
         self.shared.tasks.stop().await;

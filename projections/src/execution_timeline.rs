@@ -3,17 +3,20 @@
 //! Read next: [`crate::event_index`] for everything that an execution involves, beyond its own stream.
 
 use domain::{
+    agent_protocol::{CodingAgentKind, PermissionPolicy},
     event::Event,
     event_sourced::EventPayload,
     execution::{Ending, ExecutionEvent},
     idea::IdeaEvent,
-    ids::{ExecutionId, IdeaId, NodeId, ProjectId, SessionId, WorkspaceId},
-    values::{ExecutionResult, ExecutionSettings, Step, Timestamp},
+    ids::{AccountId, ExecutionId, IdeaId, NodeId, ProjectId, SessionId, WorkspaceId},
+    project::ProjectEvent,
+    values::{ExecutionResult, ExecutionSettings, Periods, Profile, ProviderKind, Step, Timestamp},
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
-    columns::{json, name},
+    columns::{self, json, name},
     database::Database,
     error::DatabaseError,
     event_log::Position,
@@ -116,6 +119,11 @@ const RESULT: &str = "UPDATE executions SET result = $2 WHERE execution = $1";
 const ENDED: &str = "
     UPDATE executions SET state = $2, reason = $3, checkpoint = $4, input_until = NULL, ended_at = $5
     WHERE execution = $1";
+const ERASED: &str = "
+    UPDATE executions SET settings = $2, reason = NULL, result = NULL, checkpoint = NULL
+    WHERE execution = $1";
+const STEPS_ERASED: &str = "UPDATE execution_steps SET reason = $2 WHERE execution = $1";
+const EVENTS_ERASED: &str = "UPDATE execution_events SET summary = $2 WHERE execution = $1";
 const EVENT: &str = "
     INSERT INTO execution_events (execution, position, at, event, summary) VALUES ($1, $2, $3, $4, $5)";
 
@@ -134,6 +142,9 @@ impl Projection<Event> for ExecutionTimeline {
             let (execution, session) = (request.execution.0, request.session.0);
             let values = (execution, idea.0, project.0, session, running, settings, position, at);
             writes.add(REQUESTED, values);
+        }
+        if let Event::Project(_, ProjectEvent::StreamsErased { streams, .. }) = &recorded.event {
+            streams.executions.iter().for_each(|execution| forget(*execution, writes));
         }
         let Event::Execution(execution, event) = &recorded.event else { return };
         let (id, position, at) = (execution.0, recorded.position, recorded.metadata.at);
@@ -190,6 +201,28 @@ impl Projection<Event> for ExecutionTimeline {
                 writes.add(ENDED, (id, name(&ExecutionState::Cancelled), none, checkpoint, at));
             }
         }
+    }
+}
+
+/// Takes the words out of what is kept of an execution of an erased project.
+fn forget(execution: ExecutionId, writes: &mut Writes) {
+    writes.add(ERASED, (execution.0, json(&erased_settings())));
+    writes.add(STEPS_ERASED, (execution.0, columns::ERASED));
+    writes.add(EVENTS_ERASED, (execution.0, columns::ERASED));
+}
+
+/// What stands in the place of settings that named a repository and a branch.
+fn erased_settings() -> ExecutionSettings {
+    ExecutionSettings {
+        owner: AccountId(Uuid::nil()),
+        repository: String::new(),
+        base_branch: None,
+        branch: columns::ERASED.to_owned(),
+        coding_agent: CodingAgentKind::Demo,
+        profile: Profile::default(),
+        provider: ProviderKind::Local,
+        permissions: PermissionPolicy::Allow,
+        periods: Periods::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use domain::{
     execution::ExecutionEvent,
     idea::{IdeaEvent, Stage},
     ids::{ExecutionId, IdeaId, ProjectId, SessionId},
+    project::ProjectEvent,
     values::{ContentRef, Timestamp},
 };
 
@@ -57,6 +58,7 @@ const REQUESTED: &str = "
     UPDATE idea_board SET stage = $2, parked_reason = NULL, execution = $3, session = $4,
         branch = $5, coding_agent = $6, needs_input = FALSE, updated_at = $7
     WHERE idea = $1";
+const ERASED: &str = "UPDATE idea_board SET parked_reason = NULL, branch = NULL WHERE idea = $1";
 const EXECUTION: &str =
     "INSERT INTO idea_executions (execution, idea, position) VALUES ($1, $2, $3)";
 const INPUT: &str = "UPDATE idea_board SET needs_input = $2, updated_at = $3 WHERE execution = $1";
@@ -79,6 +81,9 @@ impl Projection<Event> for IdeaBoard {
                 }
                 _ => writes.add(TOUCHED, (execution.0, at)),
             },
+            Event::Project(_, ProjectEvent::StreamsErased { streams, .. }) => {
+                streams.ideas.iter().for_each(|idea| writes.add(ERASED, (idea.0,)));
+            }
             _ => {}
         }
     }

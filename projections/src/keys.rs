@@ -1,14 +1,16 @@
 //! Keys, wrapped by the master key, which is a file outside of the database.
 //!
-//! Destroying a project's key makes all of its content unreadable, in every backup too.
+//! Destroying a project's key makes all of its content unreadable. A backup from before still has it:
+//! that is what the ledger of erasures is for ([`crate::erasure_ledger`]).
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
     database::Database,
+    erasure_ledger::is_erased,
     error::DatabaseError,
-    sql::{SqlPool, SqlRow},
+    sql::{SqlPool, SqlRow, SqlTransaction},
 };
 
 /// A key that only its wrapping key can open.
@@ -44,22 +46,34 @@ impl Keys {
     ///
     /// Of two callers that make a key for a project at once, both get the same one.
     pub async fn put_first(&self, key: &WrappedKey) -> Result<WrappedKey, DatabaseError> {
-        let mut transaction = self.pool.begin().await?;
-        // Taking the head lock makes two callers wait for one another on either database.
-        transaction.execute("UPDATE log_head SET position = position WHERE id = 1", ()).await?;
-        let find = format!(
-            "SELECT {COLUMNS} FROM keys
-             WHERE purpose = $1 AND (scope = $2 OR ($3 AND scope IS NULL))
-             ORDER BY created_at DESC, id DESC LIMIT 1"
-        );
-        let values = (&key.purpose, key.scope, key.scope.is_none());
-        if let Some(row) = transaction.fetch_optional(&find, values).await? {
-            return wrapped_key(&row);
-        }
-        let put = format!("INSERT INTO keys ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)");
-        transaction.execute(&put, values_of(key)).await?;
+        let mut transaction = self.lock().await?;
+        let counts = put_first_in(&mut transaction, key).await?;
         transaction.commit().await?;
-        self.get(key.id).await?.ok_or_else(|| DatabaseError::failed("a key went missing"))
+        Ok(counts)
+    }
+
+    /// The same for the texts of somebody; none where these were destroyed, for which a new key is never
+    /// made.
+    pub async fn put_first_unless_erased(
+        &self,
+        key: &WrappedKey,
+    ) -> Result<Option<WrappedKey>, DatabaseError> {
+        let mut transaction = self.lock().await?;
+        if let Some(scope) = key.scope
+            && is_erased(&mut transaction, scope).await?
+        {
+            return Ok(None);
+        }
+        let counts = put_first_in(&mut transaction, key).await?;
+        transaction.commit().await?;
+        Ok(Some(counts))
+    }
+
+    /// Taking the head lock makes two callers wait for one another on either database.
+    async fn lock(&self) -> Result<SqlTransaction, DatabaseError> {
+        let mut transaction = self.pool.begin().await?;
+        transaction.execute("UPDATE log_head SET position = position WHERE id = 1", ()).await?;
+        Ok(transaction)
     }
 
     /// Stores a key beside others of its purpose; the newest counts.
@@ -98,6 +112,26 @@ impl Keys {
     pub async fn destroy(&self, id: Uuid) -> Result<bool, DatabaseError> {
         Ok(self.pool.execute("DELETE FROM keys WHERE id = $1", (id,)).await? > 0)
     }
+}
+
+async fn put_first_in(
+    transaction: &mut SqlTransaction,
+    key: &WrappedKey,
+) -> Result<WrappedKey, DatabaseError> {
+    let find = format!(
+        "SELECT {COLUMNS} FROM keys
+         WHERE purpose = $1 AND (scope = $2 OR ($3 AND scope IS NULL))
+         ORDER BY created_at DESC, id DESC LIMIT 1"
+    );
+    let values = (&key.purpose, key.scope, key.scope.is_none());
+    if let Some(row) = transaction.fetch_optional(&find, values).await? {
+        return wrapped_key(&row);
+    }
+    let put = format!("INSERT INTO keys ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)");
+    transaction.execute(&put, values_of(key)).await?;
+    // Read back, so that the first caller gets what every later one will.
+    let row = transaction.fetch_optional(&find, (&key.purpose, key.scope, key.scope.is_none()));
+    wrapped_key(&row.await?.ok_or_else(|| DatabaseError::failed("a key went missing"))?)
 }
 
 fn values_of(key: &WrappedKey) -> impl crate::sql::IntoValues {

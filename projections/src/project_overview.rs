@@ -6,15 +6,15 @@
 use domain::{
     event::Event,
     idea::IdeaEvent,
-    ids::{AccountId, ProjectId},
-    project::{ProjectDefaults, ProjectEvent},
+    ids::{AccountId, ExecutionId, IdeaId, ProjectId, SessionId, WorkspaceId},
+    project::{ErasedStreams, ProjectDefaults, ProjectEvent},
     session::SessionEvent,
     values::Timestamp,
 };
 use uuid::Uuid;
 
 use crate::{
-    columns::json,
+    columns::{ERASED, json},
     database::Database,
     error::DatabaseError,
     projection::{Projection, Recorded, Writes},
@@ -37,9 +37,19 @@ pub struct ProjectRow {
     pub last_activity_at: Timestamp,
 }
 
+impl ProjectRow {
+    /// Its texts were destroyed: what is left is that it was there. No other project is without an address.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.repository.is_empty()
+    }
+}
+
 const LINKED: &str = "
     INSERT INTO project_overview (project, owner, repository, name, defaults, created_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
+const GONE: &str = "
+    UPDATE project_overview SET name = $2, repository = '', defaults = $3 WHERE project = $1";
 const MOVED: &str = "UPDATE project_activity SET active_at = $2 WHERE stream = $1";
 const BEGUN: &str = "
     INSERT INTO project_activity (stream, project, is_executing, active_at) VALUES ($1, $2, $3, $4)
@@ -85,6 +95,10 @@ fn write_project(project: ProjectId, event: &ProjectEvent, at: Timestamp, writes
             let changed = "UPDATE project_overview SET defaults = $2 WHERE project = $1";
             writes.add(changed, (project.0, json(defaults)));
         }
+        ProjectEvent::ErasureRequested | ProjectEvent::StreamsErased { .. } => {}
+        ProjectEvent::Erased => {
+            writes.add(GONE, (project.0, ERASED, json(&ProjectDefaults::default())));
+        }
     }
 }
 
@@ -101,9 +115,9 @@ fn write_idea(idea: Uuid, event: &IdeaEvent, at: Timestamp, writes: &mut Writes)
     }
 }
 
-/// The projects of an account, the most recently active first.
+/// The projects of an account, the most recently active first. Erased ones can only be found by their id.
 pub async fn list(database: &Database, owner: AccountId) -> Result<Vec<ProjectRow>, DatabaseError> {
-    let list = format!("{SELECT} WHERE p.owner = $1");
+    let list = format!("{SELECT} WHERE p.owner = $1 AND p.repository <> ''");
     let rows = database.views().fetch_all(&list, (owner.0,)).await?;
     let mut projects = rows.iter().map(project).collect::<Result<Vec<_>, _>>()?;
     projects.sort_by_key(|project| (std::cmp::Reverse(project.last_activity_at), project.id));
@@ -113,6 +127,26 @@ pub async fn list(database: &Database, owner: AccountId) -> Result<Vec<ProjectRo
 pub async fn find(database: &Database, id: ProjectId) -> Result<Option<ProjectRow>, DatabaseError> {
     let find = format!("{SELECT} WHERE p.project = $1");
     database.views().fetch_optional(&find, (id.0,)).await?.as_ref().map(project).transpose()
+}
+
+/// The streams of a project, as far as the read models know them, each kind in the order of its ids.
+pub async fn streams(database: &Database, id: ProjectId) -> Result<ErasedStreams, DatabaseError> {
+    let ids = async |column: &str, table: &str| {
+        let list =
+            format!("SELECT {column} AS id FROM {table} WHERE project = $1 ORDER BY {column}");
+        let rows = database.views().fetch_all(&list, (id.0,)).await?;
+        rows.iter().map(|row| row.uuid("id")).collect::<Result<Vec<Uuid>, DatabaseError>>()
+    };
+    let ideas = ids("idea", "idea_board").await?;
+    let executions = ids("execution", "executions").await?;
+    let sessions = ids("session", "chat_sessions").await?;
+    let workspaces = ids("workspace", "workspaces").await?;
+    Ok(ErasedStreams {
+        ideas: ideas.into_iter().map(IdeaId).collect(),
+        executions: executions.into_iter().map(ExecutionId).collect(),
+        sessions: sessions.into_iter().map(SessionId).collect(),
+        workspaces: workspaces.into_iter().map(WorkspaceId).collect(),
+    })
 }
 
 const SELECT: &str = "

@@ -42,6 +42,9 @@ fn of_project(event: &ProjectEvent) -> String {
         ProjectEvent::Linked { name, .. } => format!("project {name} linked"),
         ProjectEvent::Renamed { name } => format!("project renamed to {name}"),
         ProjectEvent::DefaultsChanged { .. } => "defaults changed".into(),
+        ProjectEvent::ErasureRequested => "project is to be erased".into(),
+        ProjectEvent::StreamsErased { .. } => "texts of the project erased".into(),
+        ProjectEvent::Erased => "project erased".into(),
     }
 }
 

@@ -4,12 +4,13 @@ use domain::{
     agent_protocol::StepState,
     event::Event,
     ids::{ExecutionId, NodeId, ProjectId, WorkspaceId},
+    project::ProjectEvent,
     values::{Profile, Timestamp},
     workspace::{Phase, WorkspaceEvent},
 };
 
 use crate::{
-    columns::name,
+    columns::{self, name},
     database::Database,
     error::DatabaseError,
     event_log::Position,
@@ -65,6 +66,10 @@ const FAILED: &str =
 const STOP_REQUESTED: &str = "
     UPDATE workspaces SET state = $2, reason = COALESCE(reason, $3), updated_at = $4
     WHERE workspace = $1";
+const ERASED: &str = "
+    UPDATE workspaces SET repository = '', branch = $2, base_branch = NULL, reason = NULL
+    WHERE workspace = $1";
+const BOOT_ERASED: &str = "UPDATE workspace_boot_steps SET detail = $2 WHERE workspace = $1";
 const STOPPED: &str = "UPDATE workspaces SET state = $2, updated_at = $3 WHERE workspace = $1";
 
 impl Projection<Event> for WorkspaceList {
@@ -72,6 +77,12 @@ impl Projection<Event> for WorkspaceList {
     const TABLES: &'static [&'static str] = &["workspaces", "workspace_boot_steps"];
 
     fn project(&self, recorded: &Recorded<Event>, writes: &mut Writes) {
+        if let Event::Project(_, ProjectEvent::StreamsErased { streams, .. }) = &recorded.event {
+            for workspace in &streams.workspaces {
+                writes.add(ERASED, (workspace.0, columns::ERASED));
+                writes.add(BOOT_ERASED, (workspace.0, columns::ERASED));
+            }
+        }
         let Event::Workspace(workspace, event) = &recorded.event else { return };
         let (id, position, at) = (workspace.0, recorded.position, recorded.metadata.at);
         match event {

@@ -21,7 +21,10 @@ use actors::{
     clock::system::SystemClock,
     faults::Faults,
     provider::simulated::{Machine, SimulatedSettings},
-    settings::{ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, Settings, WorkspaceSettings},
+    settings::{
+        ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, SNAPSHOT_EVENTS, Settings,
+        WorkspaceSettings,
+    },
     system::System,
 };
 use anyhow::{Result, anyhow};
@@ -120,6 +123,7 @@ async fn start(folder: &Folder, name: &str, url: &str) -> Result<System> {
         workspaces: WorkspaceSettings::default(),
         periods: Periods::default(),
         heads: HeadSettings::default(),
+        snapshot_events: SNAPSHOT_EVENTS,
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
         internal_listen: None,
         faults: Faults::default(),

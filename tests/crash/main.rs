@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "how many were killed is for people to see")]
 
 mod checks;
+mod erasure;
 mod story;
 
 use anyhow::{Result, bail};
@@ -74,4 +75,28 @@ async fn an_execution_goes_on_after_the_holder_died_and_a_person_said_continue()
 async fn an_execution_survives_kills_at_random_moments() -> Result<()> {
     let n_kills = if is_nightly() { 100 } else { 10 };
     survive_all("random", (0..n_kills).map(Kill::random)).await
+}
+
+#[tokio::test]
+async fn an_erasure_survives_the_control_plane_dying_at_each_of_its_points() -> Result<()> {
+    let (mut n_rounds, mut violations) = (0_usize, Vec::new());
+    for point in actors::crash_points::ERASURE_CRASH_POINTS {
+        let stores = match is_nightly() {
+            true => STORES.to_vec(),
+            false => vec![STORES[n_rounds % STORES.len()]],
+        };
+        for store in stores {
+            n_rounds += 1;
+            match erasure::survive(store, point).await {
+                Ok(true) => {}
+                Ok(false) => violations.push(format!("{point} on {store:?}: never passed")),
+                Err(violation) => violations.push(format!("{point} on {store:?}: {violation:#}")),
+            }
+        }
+    }
+    println!("crash erasure: {n_rounds} rounds, {} violations", violations.len());
+    if !violations.is_empty() {
+        bail!("{}", violations.join("\n\n"));
+    }
+    Ok(())
 }

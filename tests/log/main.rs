@@ -10,6 +10,7 @@ mod chain;
 mod conformance;
 mod cqrs;
 mod crash;
+mod golden;
 mod projector;
 mod race;
 mod read_models;

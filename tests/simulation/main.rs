@@ -11,6 +11,8 @@
 
 mod chat_search;
 mod commands;
+mod erasure;
+mod golden;
 mod luck;
 mod replay;
 mod restart;

@@ -98,7 +98,7 @@ async fn a_full_machine_makes_the_next_idea_wait(place: Place) {
     world.rest().await;
 }
 
-async fn until_running(world: &World, execution: ExecutionId) {
+pub(crate) async fn until_running(world: &World, execution: ExecutionId) {
     world
         .until("the coding agent to be at work", async || {
             matches!(
@@ -135,7 +135,7 @@ async fn a_lost_coding_agent_asks_the_person(place: Place) {
     world.rest().await;
 }
 
-async fn asked(world: &World, session: SessionId) -> domain::ids::PermissionId {
+pub(crate) async fn asked(world: &World, session: SessionId) -> domain::ids::PermissionId {
     let stream = StreamId::new("session", session.0);
     let mut request = None;
     world
@@ -156,7 +156,7 @@ async fn asked(world: &World, session: SessionId) -> domain::ids::PermissionId {
     request.unwrap()
 }
 
-async fn answer(
+pub(crate) async fn answer(
     world: &World,
     session: SessionId,
     request: domain::ids::PermissionId,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -16,9 +16,12 @@ use actors::{
     faults::Faults,
     provider::simulated::{Machine, SimulatedSettings},
     random,
-    settings::{ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, Settings, WorkspaceSettings},
+    settings::{
+        ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, SNAPSHOT_EVENTS, Settings,
+        WorkspaceSettings,
+    },
     submit_idea::{Choices, NewIdea, Submitted, Wish},
-    system::System,
+    system::{StartError, System},
 };
 use chrono::{DateTime, Utc};
 use domain::{
@@ -40,7 +43,8 @@ use projections::{
 const VERSION: &str = "simulated 1";
 /// Real time for something that takes milliseconds; only a failure waits that long.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PROCESSES: [&str; 4] = ["run_execution", "open_workspace", "close_workspace", "retire_node"];
+const PROCESSES: [&str; 5] =
+    ["run_execution", "open_workspace", "close_workspace", "retire_node", "erase_project"];
 
 /// Runs each of the named functions as a test on SQLite and as one on PostgreSQL.
 macro_rules! on_both {
@@ -134,7 +138,17 @@ impl World {
     }
 
     pub(crate) async fn start(&mut self) {
-        self.system = Some(System::start(self.settings(self.directory.clone())).await.unwrap());
+        self.try_start().await.unwrap();
+    }
+
+    pub(crate) async fn try_start(&mut self) -> Result<(), StartError> {
+        self.system = Some(System::start(self.settings(self.directory.clone())).await?);
+        Ok(())
+    }
+
+    /// Where the program keeps its data.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The database as another program reads it, beside the system.
@@ -166,6 +180,7 @@ impl World {
             workspaces: WorkspaceSettings::default(),
             periods: Periods::default(),
             heads: HeadSettings::default(),
+            snapshot_events: SNAPSHOT_EVENTS,
             anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
             internal_listen: None,
             faults: self.faults.clone(),
@@ -278,6 +293,13 @@ impl World {
         })
         .await;
         assert!(self.system().damaged_streams().await.unwrap().is_empty());
+    }
+
+    /// Waits until the read models show the log up to a position.
+    pub(crate) async fn until_projected(&self, position: u64) {
+        let mut projected = self.system().projected();
+        let shown = projected.wait_for(|shown| *shown >= position);
+        tokio::time::timeout(PATIENCE, shown).await.expect("read models come up").unwrap();
     }
 
     async fn is_a_slot_taken(&self) -> bool {

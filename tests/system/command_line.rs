@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 
 use anyhow::Result;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tests::world::{Store, World};
 use tokio::process::Command;
@@ -143,4 +144,48 @@ async fn a_listener_that_others_can_reach_is_refused_without_tls() {
     let said = text(&refused.stderr);
     assert!(said.contains("no TLS") && said.trim().lines().count() == 1, "one sentence: {said}");
     world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_project_is_erased_by_its_name_only() {
+    let world = World::start("erase-cli", Store::Sqlite).await.unwrap();
+    let (project, idea) = (world.project.to_string(), tests::world::random());
+    let server = world.server().unwrap();
+    let body = json!({ "idea": idea, "description": "between us", "stage": "exploring" });
+    server.post(&format!("projects/{project}/ideas"), &body).await.unwrap();
+
+    let wrong = sam(&world, &["projects", "erase", &project, "--confirm", "Tale"]).await.unwrap();
+    assert!(!wrong.status.success());
+    let said = text(&wrong.stderr);
+    assert!(said.contains("confirm it with its name, Story"), "{said}");
+    let body = json!({ "confirm": "Tale" });
+    let path = format!("projects/{project}");
+    let (status, problem) = server.ask(Method::DELETE, &path, Some(&body)).await.unwrap();
+    assert_eq!((status, &problem["code"]), (422, &json!("not_confirmed")), "{problem}");
+
+    let erased = sam(&world, &["projects", "erase", &project, "--confirm", "Story"]).await.unwrap();
+    assert!(erased.status.success(), "{}", text(&erased.stderr));
+    assert_eq!(text(&erased.stdout).trim(), project);
+    let listed = sam(&world, &["projects", "--json"]).await.unwrap();
+    assert_eq!(text(&listed.stdout).trim(), "[]");
+    let idea = server.get(&format!("ideas/{idea}")).await.unwrap();
+    assert_eq!(idea["description"], "erased", "{idea}");
+    let more = json!({ "idea": tests::world::random(), "description": "x", "stage": "exploring" });
+    let path = format!("projects/{project}/ideas");
+    let (status, problem) = server.ask(Method::POST, &path, Some(&more)).await.unwrap();
+    assert_eq!((status, &problem["code"]), (409, &json!("erased")), "{problem}");
+    // Asked for again, it is still erased, whatever the name was.
+    let path = format!("projects/{project}");
+    let (status, again) = server.ask(Method::DELETE, &path, Some(&body)).await.unwrap();
+    assert_eq!(status, 202, "{again}");
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn retention_is_told_without_a_server() {
+    let mut command = Command::new(tests::world::binary("sam").unwrap());
+    let rules = command.args(["log", "retention", "--json"]).output().await.unwrap();
+    let rules: Value = serde_json::from_slice(&rules.stdout).unwrap();
+    let session = rules.as_array().unwrap().iter().find(|rule| rule["kind"] == "session").unwrap();
+    assert_eq!(session["keep"], "forever_without_erased_texts");
 }

@@ -3,6 +3,7 @@ use std::{path::PathBuf, sync::Arc};
 use domain::ids::{ContentId, ProjectId};
 use projections::{
     database::Database,
+    erasure_ledger::{ErasureLedger, NO_HASH, PROJECT, SignedErasure},
     event_log::{EventLog, Options, StoredContent},
     keys::Keys,
     vault::Vault,
@@ -100,4 +101,33 @@ async fn a_master_key_that_others_may_read_is_refused() {
     let clock = Arc::new(SystemClock);
     let refused = Sealing::open(&place.database, &log, &place.directory, clock);
     assert!(matches!(refused, Err(SealingError::MasterKey { .. })));
+}
+
+#[tokio::test]
+async fn no_key_is_made_for_a_project_whose_texts_were_destroyed() {
+    let place = place().await;
+    let (project, other) = (ProjectId(random::uuid()), ProjectId(random::uuid()));
+    for project in [project, other] {
+        place.sealing.seal(project, ContentId(random::uuid()), "a wish").await.unwrap();
+    }
+    let mut erasure = SignedErasure {
+        installation: random::uuid(),
+        number: 1,
+        kind: PROJECT.to_owned(),
+        subject: project.0,
+        position: 0,
+        previous: NO_HASH,
+        at: "2026-01-01T12:00:00Z".parse().unwrap(),
+        signature: [0; 64],
+    };
+    let ledger = ErasureLedger::new(&place.database);
+    ledger.destroy_key(&erasure).await.unwrap();
+    place.sealing.forget(project.0);
+    let sealed = place.sealing.seal(project, ContentId(random::uuid()), "another").await;
+    assert!(matches!(sealed, Err(SealingError::Erased)), "{sealed:?}");
+    place.sealing.seal(other, ContentId(random::uuid()), "another").await.unwrap();
+    // The first entry counts, whatever is said later.
+    erasure.number = 2;
+    ledger.destroy_key(&erasure).await.unwrap();
+    assert_eq!(ledger.find(project.0).await.unwrap().unwrap().number, 1);
 }

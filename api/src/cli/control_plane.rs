@@ -163,6 +163,7 @@ fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
             events_max: settings.head_events_max,
             file: Some(settings.heads_file()),
         },
+        snapshot_events: settings.snapshot_events,
         anthropic_base_url: settings
             .anthropic_base_url
             .clone()

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use domain::retention::RULES;
 use serde::Serialize;
 
 use crate::{
@@ -82,6 +83,13 @@ pub(super) async fn workspaces(
     };
     print(arguments, &workspaces, |workspace| {
         vec![workspace.id.to_string(), word(&workspace.state), workspace.branch.clone()]
+    })
+}
+
+/// What is kept of each kind of stream. The rules are the program's: no server is asked.
+pub(super) fn retention(arguments: ListingArguments) -> anyhow::Result<()> {
+    print(arguments, &RULES, |rule| {
+        vec![rule.kind.to_owned(), rule.keep.to_string(), rule.why.to_owned()]
     })
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use actors::{
     clock::{Clock as _, system::SystemClock},
+    erasure::file::LedgerFile,
     sealing::Sealing,
 };
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use domain::ids::{AccountId, ExecutionId, IdeaId};
 use projections::{
     account_list,
@@ -18,7 +19,9 @@ use projections::{
     database::Database,
     event_log::{EventLog, Options, Position, RecordedEvent},
     execution_timeline::{self, ExecutionRow, ExecutionTimeline},
-    idea_board, node_directory, project_overview,
+    idea_board,
+    keys::Keys,
+    node_directory, project_overview,
     projection::Projection as _,
     projection_status, read_models,
 };
@@ -37,6 +40,24 @@ use crate::{
     },
     server::Link,
 };
+
+/// Shows nothing of a database that is from before an erasure: the server brings it up to the ledger first.
+async fn respect_ledger(settings: &Settings, database: &Database) -> anyhow::Result<()> {
+    let keys = Keys::new(database);
+    let file = LedgerFile::of(&settings.data_dir);
+    for entry in file.read()? {
+        if keys.find("content", Some(entry.subject)).await?.is_some() {
+            bail!(
+                "the database is from before the erasure of {} {}, which is in {}: start `sam serve` once, \
+                 which erases it again",
+                entry.kind,
+                entry.subject,
+                file.path().display()
+            );
+        }
+    }
+    Ok(())
+}
 
 /// The stored state of a data directory.
 pub(super) struct Offline {
@@ -61,6 +82,7 @@ impl Offline {
     async fn over(settings: &Settings, database: Database) -> anyhow::Result<Self> {
         let log = EventLog::open(&database, Options::default()).await?;
         let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::new(SystemClock))?;
+        respect_ledger(settings, &database).await?;
         let owner = account_list::list(&database).await?.first().map(|account| account.id);
         Ok(Self { database, log, sealing, owner })
     }

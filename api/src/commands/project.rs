@@ -1,7 +1,7 @@
 //! Linking a repository, naming it, and choosing what its executions take by default.
 
 use actix_web::{
-    HttpResponse, patch, post,
+    HttpResponse, delete, patch, post,
     web::{Data, Json},
 };
 use domain::{ids::ProjectId, project::ProjectCommand};
@@ -83,6 +83,39 @@ pub(crate) async fn change(
         accepted = Some(sent);
     }
     let position = accepted.ok_or_else(|| Problem::malformed("Say what is to be changed."))?;
+    Ok(HttpResponse::Accepted().json(Accepted::at(position)))
+}
+
+/// Which project is to be erased, by its name, so that nobody erases the wrong one.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EraseProject {
+    /// The project's name.
+    pub confirm: String,
+}
+
+/// Destroys all texts of a project for ever: messages, prompts, tool output, diffs. What runs in it is
+/// cancelled first. Answers once this is recorded; the project document says when it is done.
+#[utoipa::path(operation_id = "erase_project", responses((status = ACCEPTED, body = Accepted)))]
+#[delete("/projects/{project}")]
+pub(crate) async fn erase(
+    caller: Caller,
+    id: Id,
+    body: Json<EraseProject>,
+    server: Data<Server>,
+) -> Result<HttpResponse, Problem> {
+    server.settled().await;
+    let project = access::project(&server, &caller, ProjectId(id.0)).await?;
+    if !project.is_erased() && body.confirm != project.name {
+        let detail = format!(
+            "Erasing cannot be undone. To erase this project, confirm it with its name, {}.",
+            project.name
+        );
+        return Err(Problem::invalid("not_confirmed", detail));
+    }
+    let (person, command) = (caller.person(), ProjectCommand::Erase);
+    let dispatcher = &server.system().dispatcher;
+    let position = dispatcher.send(&person, (project.id, command), Vec::new()).await?;
     Ok(HttpResponse::Accepted().json(Accepted::at(position)))
 }
 

@@ -22,7 +22,7 @@ use crate::{
     caller::{Caller, Id},
     problem::Problem,
     server::Server,
-    texts::Texts,
+    texts::{ERASED, Texts},
     wire::mirrored,
 };
 
@@ -227,6 +227,15 @@ pub(crate) async fn render(
     Ok(rows.into_iter().map(|row| document(row, &texts)).collect())
 }
 
+/// Takes out the words that an item of an erased project has besides its texts.
+pub(crate) fn forget(item: &mut Item) {
+    match item {
+        Item::TurnEnd(end) => ERASED.clone_into(&mut end.reason),
+        Item::Notice(notice) => ERASED.clone_into(&mut notice.text),
+        Item::Message(_) | Item::ToolCall(_) | Item::Plan(_) | Item::Permission(_) => {}
+    }
+}
+
 fn references(what: &ItemKind) -> &[ContentRef] {
     match what {
         ItemKind::Message(message) => &message.segments,
@@ -246,14 +255,17 @@ fn document(row: chat_transcript::Item, texts: &Texts) -> Item {
             at,
             author: if message.author.is_some() { Author::Person } else { Author::Agent },
             kind: message.kind.into(),
-            text: message.segments.iter().map(|segment| texts.get(segment)).collect(),
+            text: texts.joined(&message.segments),
             n_chunks: message.n_chunks,
             is_complete: message.is_complete,
             is_truncated: message.is_truncated,
             is_queued: message.is_queued,
         }),
         ItemKind::ToolCall { call, kind, status, content, ended_at } => {
-            let detail: ToolCallDetail = texts.json(&content).unwrap_or_default();
+            let detail: ToolCallDetail = texts.json(&content).unwrap_or_else(|| ToolCallDetail {
+                title: ERASED.to_owned(),
+                ..ToolCallDetail::default()
+            });
             Item::ToolCall(ToolCallItem {
                 key,
                 position,
@@ -281,8 +293,9 @@ fn document(row: chat_transcript::Item, texts: &Texts) -> Item {
         }
         ItemKind::Permission { request, content, answer } => {
             let asked: Option<PermissionRequest> = texts.json(&content);
-            let (title, call, options) =
-                asked.map(|asked| (asked.title, asked.call, asked.options)).unwrap_or_default();
+            let (title, call, options) = asked
+                .map(|asked| (asked.title, asked.call, asked.options))
+                .unwrap_or_else(|| (ERASED.to_owned(), None, Vec::new()));
             let answer = answer.map(|answer| permission_answer(answer, &options));
             Item::Permission(PermissionItem {
                 key,

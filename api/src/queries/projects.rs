@@ -31,6 +31,9 @@ pub struct Project {
     /// Executions that have not ended.
     pub n_executing: u64,
     pub last_activity_at: DateTime<Utc>,
+    /// Its texts were destroyed. It is in no list any more; what it had can be reached by its id, without texts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_erased: bool,
 }
 
 /// What an execution takes where nobody says otherwise.
@@ -74,6 +77,7 @@ pub(crate) async fn project(
 impl From<ProjectRow> for Project {
     fn from(row: ProjectRow) -> Self {
         Self {
+            is_erased: row.is_erased(),
             id: row.id.0,
             name: row.name,
             repository: row.repository,

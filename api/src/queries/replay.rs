@@ -23,6 +23,7 @@ use crate::{
         timeline::Source,
     },
     server::Server,
+    texts::ERASED,
 };
 
 /// How many items of the conversation are shown, counted from its end.
@@ -147,25 +148,31 @@ impl Source<'_> {
         };
         let states = replay::states_at(self.log, &Involved::of(row), position).await?;
         let is_erased = self.is_erased(row).await?;
-        let aggregate = |state: replay::StateAt| AggregateAt {
+        let aggregate = |state: replay::StateAt| {
             // A machine has no texts.
-            is_erased: is_erased && state.stream.kind != "node",
-            kind: state.stream.kind,
-            id: state.stream.id,
-            sequence: state.sequence,
-            state: state.state,
-            problem: state.problem,
+            let is_erased = is_erased && state.stream.kind != "node";
+            AggregateAt {
+                is_erased,
+                kind: state.stream.kind,
+                id: state.stream.id,
+                sequence: state.sequence,
+                // Names of branches and reasons are words, too.
+                state: if is_erased { Value::from(ERASED) } else { state.state },
+                problem: state
+                    .problem
+                    .map(|problem| if is_erased { ERASED.into() } else { problem }),
+            }
         };
         let page = replay::chat_at(self.log, row.session, position, ITEMS_SHOWN).await?;
+        let mut items = items::render(self.sealing, page.items).await?;
+        if is_erased {
+            items.iter_mut().for_each(items::forget);
+        }
         Ok(ExecutionAt {
             position,
             at: event.metadata.at,
             aggregates: states.into_iter().map(aggregate).collect(),
-            chat: ChatAt {
-                session: row.session.0,
-                items: items::render(self.sealing, page.items).await?,
-                has_more: page.has_more,
-            },
+            chat: ChatAt { session: row.session.0, items, has_more: page.has_more },
         })
     }
 

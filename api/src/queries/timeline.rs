@@ -17,6 +17,7 @@ use projections::{
     database::Database,
     event_log::{self, EventLog, Position},
     execution_timeline::ExecutionRow,
+    project_overview,
     timeline::{self as folded, EntryKind, PhaseName},
 };
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ use crate::{
     caller::{Caller, Id},
     problem::Problem,
     server::Server,
-    texts::Texts,
+    texts::{ERASED, Texts},
     wire::mirrored,
 };
 
@@ -193,13 +194,19 @@ impl Source<'_> {
             }
             entries.push(document(entry, &names));
         }
+        let mut phases: Vec<_> = account.phases.into_iter().map(TimelinePhase::from).collect();
+        let project = project_overview::find(self.database, row.project).await?;
+        if project.is_some_and(|project| project.is_erased()) {
+            entries.iter_mut().for_each(|entry| ERASED.clone_into(&mut entry.summary));
+            phases.iter_mut().for_each(|phase| phase.reason = None);
+        }
         Ok(Timeline {
             execution: row.id.0,
             idea: row.idea.0,
             position,
             requested_at: account.requested_at.unwrap_or(row.requested_at),
             ended_at: account.ended_at,
-            phases: account.phases.into_iter().map(TimelinePhase::from).collect(),
+            phases,
             entries,
         })
     }

@@ -13,7 +13,7 @@ use crate::{
     ids::{CredentialId, PermissionId},
     node::NodeEvent,
     process::{Effect, Intent, IntentKey, Outcome, ProcessEvent, Stimulus},
-    project::{ProjectDefaults, ProjectEvent},
+    project::{ErasedStreams, ProjectDefaults, ProjectEvent},
     session::{RecordedSegment, SessionEvent},
     testing::{
         account, content, execution, idea, message, node, node_spec, noon, permission, project,
@@ -64,7 +64,7 @@ fn every_event_has_a_stored_example() {
             format!("{kind} {name}")
         })
         .collect();
-    let processes = ["open_workspace", "close_workspace", "retire_node"];
+    let processes = ["open_workspace", "close_workspace", "retire_node", "erase_project"];
     let listed: BTreeSet<String> = NAMES
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -112,12 +112,24 @@ fn samples() -> Vec<Event> {
     samples.push((project(1), ProjectEvent::Linked { owner, repository, name: name() }).into());
     samples.push((project(1), ProjectEvent::Renamed { name: name() }).into());
     samples.push((project(1), ProjectEvent::DefaultsChanged { defaults }).into());
+    samples.extend(of_erasure().map(|event| (project(1), event).into()));
     samples.extend(of_idea().map(|event| (idea(1), event).into()));
     samples.extend(of_execution().map(|event| (execution(1), event).into()));
     samples.extend(of_node().map(|event| (node(1), event).into()));
     samples.extend(of_workspace().map(|event| (workspace(1), event).into()));
     samples.extend(of_session().into_iter().map(|event| (session(1), event).into()));
     samples
+}
+
+fn of_erasure() -> [ProjectEvent; 3] {
+    let streams = ErasedStreams {
+        ideas: vec![idea(1)],
+        executions: vec![execution(1)],
+        sessions: vec![session(1)],
+        workspaces: vec![workspace(1)],
+    };
+    let streams_erased = ProjectEvent::StreamsErased { part: 1, streams: Box::new(streams) };
+    [ProjectEvent::ErasureRequested, streams_erased, ProjectEvent::Erased]
 }
 
 fn of_idea() -> [IdeaEvent; 7] {

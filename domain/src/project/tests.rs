@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
-use super::{Project, ProjectCommand, ProjectDefaults, ProjectError, ProjectEvent};
+use super::{ErasedStreams, Project, ProjectCommand, ProjectDefaults, ProjectError, ProjectEvent};
 use crate::{
     agent_protocol::CodingAgentKind,
-    testing::{account, check_sequence, given, given_nothing},
+    testing::{account, check_sequence, given, given_nothing, idea, session},
 };
 
 fn link(repository: &str) -> ProjectCommand {
@@ -101,6 +101,62 @@ fn defaults_can_be_changed() {
     given_nothing::<Project>().when(change(demo)).then_rejected(ProjectError::NotFound);
 }
 
+fn streams() -> Box<ErasedStreams> {
+    let (ideas, sessions) = (vec![idea(1)], vec![session(1)]);
+    Box::new(ErasedStreams { ideas, sessions, ..ErasedStreams::default() })
+}
+
+fn record_part(part: u32) -> ProjectCommand {
+    ProjectCommand::RecordErasedStreams { part, streams: streams() }
+}
+
+fn part_recorded(part: u32) -> ProjectEvent {
+    ProjectEvent::StreamsErased { part, streams: streams() }
+}
+
+fn erasing() -> [ProjectEvent; 2] {
+    [linked(), ProjectEvent::ErasureRequested]
+}
+
+fn erased() -> [ProjectEvent; 4] {
+    [linked(), ProjectEvent::ErasureRequested, part_recorded(1), ProjectEvent::Erased]
+}
+
+#[test]
+fn a_project_is_erased_once() {
+    given::<Project>([linked()]).when(ProjectCommand::Erase).then([ProjectEvent::ErasureRequested]);
+    given_nothing::<Project>().when(ProjectCommand::Erase).then_rejected(ProjectError::NotFound);
+    given::<Project>(erasing()).when(ProjectCommand::Erase).then_nothing();
+    given::<Project>(erased()).when(ProjectCommand::Erase).then_nothing();
+}
+
+#[test]
+fn the_streams_of_an_erased_project_are_named_part_by_part() {
+    let part = |part| [linked(), ProjectEvent::ErasureRequested, part_recorded(part)];
+    given::<Project>(erasing()).when(record_part(1)).then([part_recorded(1)]);
+    given::<Project>(part(1)).when(record_part(2)).then([part_recorded(2)]);
+    given::<Project>(part(1)).when(record_part(1)).then_nothing();
+    given::<Project>(erased()).when(record_part(2)).then_nothing();
+    given::<Project>(erasing()).when(record_part(2)).then_rejected(ProjectError::PartMissing);
+    given::<Project>([linked()]).when(record_part(1)).then_rejected(ProjectError::NotErasing);
+}
+
+#[test]
+fn an_erasure_ends_once_it_was_asked_for() {
+    let record = || ProjectCommand::RecordErased;
+    given::<Project>(erasing()).when(record()).then([ProjectEvent::Erased]);
+    given::<Project>(erased()).when(record()).then_nothing();
+    given::<Project>([linked()]).when(record()).then_rejected(ProjectError::NotErasing);
+}
+
+#[test]
+fn an_erased_project_takes_nothing_new() {
+    for command in [link("/srv/git/shop"), rename("store"), change(None)] {
+        given::<Project>(erasing()).when(command.clone()).then_rejected(ProjectError::Erased);
+        given::<Project>(erased()).when(command).then_rejected(ProjectError::Erased);
+    }
+}
+
 proptest! {
     #[test]
     fn any_sequence_of_commands_folds_to_the_live_state(
@@ -108,6 +164,7 @@ proptest! {
             prop::sample::select(vec![
                 link("/srv/git/shop"), link("/srv/git/other"), link("ext::x"), rename("store"),
                 rename(""), change(None), change(Some(CodingAgentKind::Demo)),
+                ProjectCommand::Erase, record_part(1), record_part(2), ProjectCommand::RecordErased,
             ]),
             0..20,
         )

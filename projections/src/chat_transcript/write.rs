@@ -9,6 +9,7 @@ use domain::{
     execution::ExecutionEvent,
     idea::{ExecutionRequest, IdeaEvent},
     ids::{MessageId, PermissionId, ProjectId, SessionId},
+    project::ProjectEvent,
     session::{RecordedSegment, SessionEvent},
     values::{ContentRef, Timestamp},
 };
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     chat_transcript::{AnsweredBy, ChatTranscript, TurnEndKind},
-    columns::{json, name},
+    columns::{self, json, name},
     event_log::Position,
     projection::{Projection, Recorded, Writes},
 };
@@ -84,6 +85,7 @@ const PERMISSION: &str = "
 const ANSWERED: &str = "
     UPDATE chat_items SET answered_by = $3, answer = $4, changed = $5
     WHERE session = $1 AND key = $2";
+const ERASED: &str = "UPDATE chat_items SET reason = $2 WHERE session = $1 AND reason IS NOT NULL";
 const TOLD: &str = "
     INSERT INTO chat_items (session, key, item, position, changed, at, n_chunks, is_complete,
         is_truncated, is_queued, status, reason)
@@ -109,6 +111,9 @@ impl Projection<Event> for ChatTranscript {
                 | ExecutionEvent::CancelRequested
                 | ExecutionEvent::FinishBegun { .. },
             ) => writes.add(NEEDS_INPUT, (execution.0, false, at)),
+            Event::Project(_, ProjectEvent::StreamsErased { streams, .. }) => {
+                streams.sessions.iter().for_each(|id| writes.add(ERASED, (id.0, columns::ERASED)));
+            }
             Event::Session(session, event) => {
                 let mut of_session = OfSession { session: *session, position, at, writes };
                 of_session.write(event);

@@ -55,6 +55,9 @@ fn of_effect(effect: &Effect) -> &'static str {
             OrderIntent::CloseWorkspace { .. } => "order to remove the workspace",
             OrderIntent::Retire => "order to retire the node",
         },
+        Effect::EndExecutions { .. } => "end what runs in the project",
+        Effect::DestroyTexts { .. } => "destroy the project's texts",
+        Effect::NameErasedStreams { .. } => "name the erased streams",
     }
 }
 

@@ -494,7 +494,11 @@ export interface paths {
         get: operations["project"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Destroys all texts of a project for ever: messages, prompts, tool output, diffs. What runs in it is
+         *     cancelled first. Answers once this is recorded; the project document says when it is done.
+         */
+        delete: operations["erase_project"];
         options?: never;
         head?: never;
         /** Renames a project, or changes its defaults. */
@@ -977,6 +981,11 @@ export interface components {
             /** Format: uuid */
             stream: string;
         };
+        /** @description Which project is to be erased, by its name, so that nobody erases the wrong one. */
+        EraseProject: {
+            /** @description The project's name. */
+            confirm: string;
+        };
         /** @description A draft to be carried out, or a parked idea once more. */
         ExecuteIdea: components["schemas"]["StartChoices"] & {
             /** Format: uuid */
@@ -1371,6 +1380,8 @@ export interface components {
             defaults: components["schemas"]["ProjectDefaults"];
             /** Format: uuid */
             id: string;
+            /** @description Its texts were destroyed. It is in no list any more; what it had can be reached by its id, without texts. */
+            isErased?: boolean;
             /** Format: date-time */
             lastActivityAt: string;
             /**
@@ -2448,6 +2459,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Project"];
+                };
+            };
+        };
+    };
+    erase_project: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EraseProject"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
                 };
             };
         };

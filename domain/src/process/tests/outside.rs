@@ -126,6 +126,9 @@ impl Outside {
                 Outcome::Done
             }
             Effect::Order { order, .. } => self.order(key, order),
+            Effect::EndExecutions { .. }
+            | Effect::DestroyTexts { .. }
+            | Effect::NameErasedStreams { .. } => unreachable!("nobody erases a project here"),
         })
     }
 

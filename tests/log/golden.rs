@@ -1,0 +1,414 @@
+//! Every released version's log is folded by this program: into states, and into read models.
+//!
+//! `tests/golden/VERSION/events.ndjson` is such a log and never changes. What it is folded into may change with
+//! the program: `SAM_GOLDEN_EXPECTED=write` writes `states.json` anew, and its difference is
+//! for a reviewer to judge. Here is also that a database which an older program made opens with this one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use domain::{
+    account::Account,
+    credential::Credential,
+    event::registry,
+    event_sourced::{EventPayload, EventSourced, canonical_json},
+    execution::Execution,
+    idea::Idea,
+    node::Node,
+    process::{
+        Process, ProcessEvent, ProcessState, close_workspace::CloseWorkspace,
+        erase_project::EraseProject, open_workspace::OpenWorkspace, retire_node::RetireNode,
+        run_execution::RunExecution,
+    },
+    project::Project,
+    session::Session,
+    workspace::Workspace,
+};
+use projections::{
+    database::Database,
+    event_log::{ChainLink, EventLog, FIRST_HASH, Hash, StreamId, chain},
+    read_models,
+    sql::SqlPool,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::migrate::Migrator;
+use uuid::Uuid;
+
+use crate::support::{Directory, Place, on_both};
+
+const SWITCH: &str = "SAM_GOLDEN_EXPECTED";
+
+/// The newest migrations of the versions that have a golden log: log and views.
+const RELEASED: [(&str, usize, usize); 1] = [("0.1", 2, 9)];
+
+on_both! {
+    a_database_of_each_release_opens_with_this_program
+    a_migration_that_was_cut_off_goes_on
+}
+
+#[derive(Deserialize)]
+struct Line {
+    position: u64,
+    kind: String,
+    stream: Uuid,
+    sequence: u64,
+    event: String,
+    version: String,
+    payload: Value,
+    metadata: Value,
+    hash: String,
+}
+
+impl Line {
+    fn read<E: EventPayload>(&self) -> E {
+        let payload = canonical_json(&self.payload);
+        registry::read(&self.kind, &self.event, &self.version, &payload).unwrap()
+    }
+
+    /// The binding of its row: payload, metadata and hash as they were stored.
+    fn stored(&self) -> (String, String, Vec<u8>) {
+        let hash = (0..32).map(|n| u8::from_str_radix(&self.hash[2 * n..2 * n + 2], 16).unwrap());
+        (canonical_json(&self.payload), canonical_json(&self.metadata), hash.collect())
+    }
+}
+
+fn folder(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(version)
+}
+
+fn versions() -> Vec<String> {
+    let folders = std::fs::read_dir(folder("")).unwrap();
+    let mut versions: Vec<_> =
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    versions.sort();
+    versions
+}
+
+fn events(version: &str) -> Vec<Line> {
+    let text = std::fs::read_to_string(folder(version).join("events.ndjson")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn each_golden_log_is_chained_as_ever() {
+    for version in versions() {
+        let mut heads: BTreeMap<StreamId, (u64, Hash)> = BTreeMap::new();
+        for (n, line) in (1..).zip(events(&version)) {
+            assert_eq!(line.position, n, "{version}");
+            let stream = StreamId::new(line.kind.clone(), line.stream);
+            let (payload, metadata, stored) = line.stored();
+            let head = heads.entry(stream.clone()).or_insert((0, FIRST_HASH));
+            assert_eq!(line.sequence, head.0 + 1, "{version} {n}");
+            let link = ChainLink {
+                stream: &stream,
+                sequence: line.sequence,
+                event_type: &line.event,
+                event_version: &line.version,
+                metadata: &metadata,
+                payload: &payload,
+            };
+            let hash = chain(&head.1, link);
+            assert_eq!(hash[..], stored[..], "{version} {n}");
+            *head = (line.sequence, hash);
+        }
+    }
+}
+
+#[test]
+fn every_version_of_every_event_is_in_a_golden_log() {
+    let shown: BTreeSet<(String, String, u32)> = versions()
+        .iter()
+        .flat_map(|version| events(version))
+        .map(|line| (line.kind, line.event, line.version.parse().unwrap()))
+        .collect();
+    let mut missing = Vec::new();
+    for (kind, name, newest) in registry::CURRENT.events() {
+        for version in 1..=newest {
+            if !shown.contains(&(kind.to_owned(), name.to_owned(), version)) {
+                missing.push(format!("{kind} {name} version {version}"));
+            }
+        }
+    }
+    missing.sort();
+    assert!(missing.is_empty(), "make a golden log (ops/evolution.md): {missing:#?}");
+}
+
+#[tokio::test]
+async fn each_golden_log_folds_into_what_it_always_did() {
+    assert!(!versions().is_empty());
+    for version in versions() {
+        let lines = events(&version);
+        compare(&version, "states.json", &states(&lines));
+        let place = Place::sqlite();
+        let (database, log) = place.open().await;
+        insert(&database, &lines).await;
+        project(&database, &log, lines.len()).await;
+    }
+}
+
+/// Compares with the checked-in text, or writes it.
+fn compare(version: &str, file: &str, folded: &BTreeMap<String, Value>) {
+    let path = folder(version).join(file);
+    let lines: Vec<String> = folded
+        .iter()
+        .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical_json(value)))
+        .collect();
+    let now = format!("{{\n{}\n}}\n", lines.join(",\n"));
+    if std::env::var(SWITCH).is_ok_and(|switch| switch == "write") {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let then = std::fs::read_to_string(&path).unwrap_or_default();
+    for (now, then) in now.lines().zip(then.lines()) {
+        assert_eq!(
+            now, then,
+            "{version}/{file}: `{SWITCH}=write` takes the new one, if it is right"
+        );
+    }
+    assert_eq!(now.lines().count(), then.lines().count(), "{version}/{file}");
+}
+
+/// The state of every stream, by its kind and id.
+fn states(lines: &[Line]) -> BTreeMap<String, Value> {
+    let mut streams: BTreeMap<(String, Uuid), Vec<&Line>> = BTreeMap::new();
+    for line in lines {
+        streams.entry((line.kind.clone(), line.stream)).or_default().push(line);
+    }
+    let state = |((kind, id), lines): ((String, Uuid), Vec<&Line>)| {
+        let state = match &*kind {
+            "account" => aggregate::<Account>(&lines),
+            "credential" => aggregate::<Credential>(&lines),
+            "project" => aggregate::<Project>(&lines),
+            "idea" => aggregate::<Idea>(&lines),
+            "execution" => aggregate::<Execution>(&lines),
+            "node" => aggregate::<Node>(&lines),
+            "workspace" => aggregate::<Workspace>(&lines),
+            "session" => aggregate::<Session>(&lines),
+            "run_execution" => process::<RunExecution>(&lines),
+            "open_workspace" => process::<OpenWorkspace>(&lines),
+            "close_workspace" => process::<CloseWorkspace>(&lines),
+            "retire_node" => process::<RetireNode>(&lines),
+            "erase_project" => process::<EraseProject>(&lines),
+            other => panic!("this test has to know how {other} is folded"),
+        };
+        (format!("{kind}/{id}"), state)
+    };
+    streams.into_iter().map(state).collect()
+}
+
+fn aggregate<A: EventSourced + Serialize>(lines: &[&Line]) -> Value {
+    let mut state = A::default();
+    lines.iter().for_each(|line| state.evolve(line.read()));
+    json!({ "sequence": lines.len(), "state": state })
+}
+
+/// Of a process, what it still wants: that is what a restart depends on.
+fn process<P: Process>(lines: &[&Line]) -> Value {
+    let mut state = ProcessState::<P>::default();
+    lines.iter().for_each(|line| state.evolve(&line.read::<ProcessEvent>()));
+    let wants: Vec<_> = state.unsettled.values().collect();
+    json!({ "sequence": lines.len(), "lastPosition": state.last_position, "wants": wants })
+}
+
+/// Puts a log into a database as whoever recorded it did.
+async fn insert(database: &Database, lines: &[Line]) {
+    insert_into(database.log(), lines).await;
+}
+
+async fn insert_into(log: &SqlPool, lines: &[Line]) {
+    let json = if log.is_postgres() { "::json" } else { "" };
+    let put = format!(
+        "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type,
+            event_version, payload, metadata, command_id, command_ordinal, hash)
+         VALUES ($1, $2, $3, $4, $5, $6, $7{json}, $8{json}, $9, $10, $11)"
+    );
+    let mut ordinals: BTreeMap<(Uuid, String), u64> = BTreeMap::new();
+    let mut transaction = log.begin().await.unwrap();
+    for line in lines {
+        let command = line.metadata["command"].as_str().unwrap();
+        let ordinal = ordinals.entry((line.stream, command.to_owned())).or_default();
+        let (payload, metadata, hash) = line.stored();
+        let values = (
+            line.position,
+            &line.kind,
+            line.stream.to_string(),
+            line.sequence,
+            &line.event,
+            &line.version,
+            payload,
+            metadata,
+            Uuid::parse_str(command).unwrap(),
+            *ordinal,
+            hash,
+        );
+        transaction.execute(&put, values).await.unwrap();
+        *ordinal += 1;
+    }
+    let head = "UPDATE log_head SET position = $1 WHERE id = 1";
+    transaction.execute(head, (lines.len(),)).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+async fn project(database: &Database, log: &EventLog, n_events: usize) {
+    let position = read_models::projector(database, log).catch_up().await.unwrap();
+    assert_eq!(position, n_events as u64, "no projection is parked");
+    let undecoded = "SELECT error FROM undecoded_events";
+    assert_eq!(database.views().fetch_all(undecoded, ()).await.unwrap().len(), 0);
+}
+
+/// The rows of every read model, as text. Readers' checkpoints and indexes of texts are left out.
+async fn views(database: &Database) -> BTreeMap<String, Value> {
+    let pool = database.views();
+    let tables = match pool {
+        SqlPool::Sqlite { .. } => "SELECT name FROM sqlite_master WHERE type = 'table'",
+        SqlPool::Postgres(_) => {
+            "SELECT table_name::TEXT AS name FROM information_schema.tables
+             WHERE table_schema = 'sam_views'"
+        }
+    };
+    let mut views = BTreeMap::new();
+    for table in pool.fetch_all(tables, ()).await.unwrap() {
+        let table = table.text("name").unwrap();
+        let is_model = !["_sqlx", "sqlite_", "checkpoints", "chat_search"]
+            .iter()
+            .any(|prefix| table.starts_with(prefix));
+        if !is_model {
+            continue;
+        }
+        let columns = columns(pool, &table).await;
+        let list = columns.iter().map(|column| format!("CAST({column} AS TEXT) AS {column}"));
+        let list = format!("SELECT {} FROM {table}", list.collect::<Vec<_>>().join(", "));
+        let mut rows: Vec<String> = Vec::new();
+        for row in pool.fetch_all(&list, ()).await.unwrap() {
+            let text = |column: &String| row.text_option(column).unwrap();
+            let values: BTreeMap<_, _> = columns.iter().map(|it| (it, text(it))).collect();
+            rows.push(canonical_json(&json!(values)));
+        }
+        rows.sort();
+        let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
+        views.insert(table, Value::from(rows));
+    }
+    views
+}
+
+async fn columns(pool: &SqlPool, table: &str) -> Vec<String> {
+    let list = match pool {
+        SqlPool::Sqlite { .. } => format!("SELECT name FROM pragma_table_info('{table}')"),
+        SqlPool::Postgres(_) => format!(
+            "SELECT column_name::TEXT AS name FROM information_schema.columns
+             WHERE table_schema = 'sam_views' AND table_name = '{table}' AND is_generated = 'NEVER'"
+        ),
+    };
+    let rows = pool.fetch_all(&list, ()).await.unwrap();
+    rows.iter().map(|row| row.text("name").unwrap()).collect()
+}
+
+/// A database as a release left it: its migrations, its log, and read models that it had not begun.
+async fn released(place: &Place, n_log: usize, n_views: usize, lines: &[Line]) {
+    let database = if place.is_postgres() { "postgres" } else { "sqlite" };
+    for (side, n_migrations) in [("log", n_log), ("views", n_views)] {
+        let folder = Directory::new();
+        let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(database);
+        for entry in std::fs::read_dir(all.join(side)).unwrap() {
+            let file = entry.unwrap().path();
+            let name = file.file_name().unwrap().to_owned();
+            let number: usize = name.to_str().unwrap()[..4].parse().unwrap();
+            if number <= n_migrations {
+                std::fs::copy(&file, folder.path().join(name)).unwrap();
+            }
+        }
+        let migrator = Migrator::new(folder.path()).await.unwrap();
+        let pool = open_side(place, side).await;
+        match &pool {
+            SqlPool::Sqlite { writer, .. } => migrator.run(writer).await.unwrap(),
+            SqlPool::Postgres(pool) => migrator.run(pool).await.unwrap(),
+        }
+        if side == "log" {
+            insert_into(&pool, lines).await;
+        }
+        pool.close().await;
+    }
+}
+
+/// Connects to one side of a database that may not be there yet.
+async fn open_side(place: &Place, side: &str) -> SqlPool {
+    if place.is_postgres() {
+        let schema = format!("sam_{side}");
+        let options: sqlx::postgres::PgConnectOptions = place.url.parse().unwrap();
+        let plain = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
+        let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+        sqlx::query(&create).execute(&plain).await.unwrap();
+        plain.close().await;
+        let options = options.options([("search_path", schema.as_str())]);
+        return SqlPool::Postgres(sqlx::PgPool::connect_with(options).await.unwrap());
+    }
+    let file = place.directory.path().join(format!("{side}.db"));
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    let writer = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    SqlPool::Sqlite { readers: writer.clone(), writer }
+}
+
+/// What this program makes of the same log in an empty database of its own.
+async fn fresh(place: &Place, lines: &[Line]) -> BTreeMap<String, Value> {
+    let place = if place.is_postgres() { Place::postgres() } else { Place::sqlite() };
+    let (database, log) = place.open().await;
+    insert(&database, lines).await;
+    project(&database, &log, lines.len()).await;
+    views(&database).await
+}
+
+async fn assert_opens(place: &Place, lines: &[Line]) {
+    let (database, log) = place.open().await;
+    project(&database, &log, lines.len()).await;
+    assert_eq!(views(&database).await, fresh(place, lines).await);
+    assert_eq!(crate::support::assert_whole(&log).await, lines.len() as u64);
+    log.close().await;
+    database.close().await;
+}
+
+async fn a_database_of_each_release_opens_with_this_program(place: Place) {
+    for (version, n_log, n_views) in RELEASED {
+        let place = if place.is_postgres() { Place::postgres() } else { Place::sqlite() };
+        let lines = events(version);
+        released(&place, n_log, n_views, &lines).await;
+        assert_opens(&place, &lines).await;
+    }
+    assert_eq!(RELEASED.len(), versions().len(), "name the migrations of each golden version");
+}
+
+/// The program is torn down at some moment of its first start on an old database.
+async fn a_migration_that_was_cut_off_goes_on(place: Place) {
+    let (version, n_log, n_views) = RELEASED[RELEASED.len() - 1];
+    let lines = events(version);
+    for n_polls in [3, 9, 20, 45] {
+        let place = if place.is_postgres() { Place::postgres() } else { Place::sqlite() };
+        released(&place, n_log, n_views, &lines).await;
+        let (url, directory) = (place.url.clone(), place.directory.path().to_owned());
+        let mut opening = Box::pin(Database::open(&url, &directory));
+        // Dropped after so many steps: its transaction ends with its connection.
+        let mut n_polled = 0;
+        let cut_off = std::future::poll_fn(|context| {
+            n_polled += 1;
+            if n_polled > n_polls {
+                return std::task::Poll::Ready(());
+            }
+            opening.as_mut().poll(context).map(|opened| drop(opened.unwrap()))
+        });
+        cut_off.await;
+        drop(opening);
+        assert_opens(&place, &lines).await;
+    }
+    // And where it stopped between two of them.
+    for n_log in n_log.. {
+        let place = if place.is_postgres() { Place::postgres() } else { Place::sqlite() };
+        let folder = if place.is_postgres() { "postgres" } else { "sqlite" };
+        let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(folder);
+        if n_log > std::fs::read_dir(all.join("log")).unwrap().count() {
+            break;
+        }
+        released(&place, n_log, n_views, &lines).await;
+        assert_opens(&place, &lines).await;
+    }
+}
