@@ -158,6 +158,9 @@ impl Effects {
             return Outcome::Done;
         }
         if let Err(error) = self.provider.start(node, spec).await {
+            if !self.provider.has_run() {
+                return Outcome::Done;
+            }
             return failed(RefusalKind::Machine, error.to_string());
         }
         let retire = async {

@@ -43,6 +43,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Gives the machine back, after its agent was told to leave. Done only when it is gone.
     fn stop(&self, node: NodeId) -> BoxFuture<'_, Result<(), ProviderError>>;
 
+    /// Whether an agent ever ran on the machine. One on which none did has nothing to give back.
+    fn has_run(&self) -> bool {
+        true
+    }
+
     /// What is wrong with the machine at this moment, for people.
     fn trouble(&self) -> Option<String> {
         None

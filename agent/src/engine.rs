@@ -31,7 +31,10 @@ pub enum EngineError {
     #[error("{reason}")]
     Unusable { reason: String },
     /// The image is not on this machine and could not be had.
-    #[error("the image {image} is not on this machine")]
+    #[error(
+        "the image {image} is not on this machine, and no registry has it: \
+         `sam setup` makes SAM's own"
+    )]
     ImageMissing { image: String },
     /// There is no such container.
     #[error("there is no container for workspace {workspace}")]

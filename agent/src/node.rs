@@ -25,6 +25,7 @@ use crate::{
     clock,
     control_link::FromControl,
     crash_point,
+    engine::EngineError,
     journal::{Accepted, JournalError},
     secrets::SessionSecrets,
     session::SessionRefusal,
@@ -294,7 +295,16 @@ impl Node {
 
     /// Containers that the journal knew nothing of.
     async fn remove_leftovers(&self) -> Result<(), Refusal> {
-        for found in self.context.engine.list().await? {
+        let listed = match self.context.engine.list().await {
+            // Every container is in the journal before it is asked for, and all of those are closed. A
+            // machine whose engine is gone must not be kept for what it cannot have.
+            Err(EngineError::Unusable { reason }) => {
+                tracing::warn!(%reason, "leaving without a last look at the engine");
+                return Ok(());
+            }
+            listed => listed?,
+        };
+        for found in listed {
             self.context.engine.remove(found.workspace).await?;
         }
         Ok(())

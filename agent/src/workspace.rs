@@ -16,7 +16,14 @@ pub mod bringing;
 pub mod refusal;
 pub mod sessions;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use domain::{
     agent_protocol::{
@@ -69,6 +76,15 @@ pub struct Record {
     pub spec: OpenWorkspace,
     /// None while it is being opened.
     pub opened: Option<Opened>,
+    /// Whether the engine may have been asked for the container. One that was never asked for needs no
+    /// engine to be closed.
+    #[serde(default = "yes")]
+    pub may_exist: bool,
+}
+
+/// Records of earlier versions do not say.
+fn yes() -> bool {
+    true
 }
 
 /// A workspace that is usable.
@@ -134,6 +150,8 @@ struct Workspace {
     id: WorkspaceId,
     context: Arc<Context>,
     record: Option<Record>,
+    /// The engine was asked for the container: see [`Record::may_exist`].
+    is_asked_for: AtomicBool,
 }
 
 /// Starts the actor of a workspace; it ends when the workspace is gone, and tells `ended`.
@@ -145,7 +163,8 @@ pub fn start(
 ) -> WorkspaceHandle {
     let (commands, mailbox) = mpsc::channel(tasks::MAILBOX_MESSAGES_MAX);
     let closing = CancellationToken::new();
-    let workspace = Workspace { id, context, record };
+    let is_asked_for = record.as_ref().is_none_or(|record| record.may_exist);
+    let workspace = Workspace { id, context, record, is_asked_for: is_asked_for.into() };
     let actor = workspace.run(mailbox, closing.clone(), ended);
     tasks::spawn("workspace", actor);
     WorkspaceHandle { commands, closing }
@@ -198,15 +217,20 @@ impl Workspace {
         if let Some(Record { opened: Some(opened), .. }) = &self.record {
             return Ok(opened_outcome(opened));
         }
-        self.remember(Record { spec: spec.clone(), opened: None }).await?;
+        // An order that is carried out again may find what its first attempt made.
+        let may_exist = self.record.as_ref().is_some_and(|record| record.may_exist);
+        self.is_asked_for.store(may_exist, Ordering::Relaxed);
+        self.remember(Record { spec: spec.clone(), opened: None, may_exist }).await?;
         match self.make(&spec).await {
             Ok(opened) => {
                 let outcome = opened_outcome(&opened);
                 // The container has the variables now; some are secret, so the journal forgets them.
                 let spec = OpenWorkspace { environment: Default::default(), ..spec };
-                self.remember(Record { spec, opened: Some(opened) }).await?;
+                self.remember(Record { spec, opened: Some(opened), may_exist: true }).await?;
                 Ok(outcome)
             }
+            // The record stays until the close, which learns from it that there is nothing to remove.
+            Err(refusal) if !self.is_asked_for.load(Ordering::Relaxed) => Err(refusal),
             Err(refusal) => {
                 if let Err(error) = self.remove().await {
                     tracing::warn!(workspace.id = %self.id, %error, "a failed opening left something");
@@ -270,6 +294,9 @@ impl Workspace {
             limits: spec.limits.clone(),
         };
         self.step("container", String::new(), async {
+            let asked_for = Record { spec: spec.clone(), opened: None, may_exist: true };
+            self.write_down(&asked_for).await?;
+            self.is_asked_for.store(true, Ordering::Relaxed);
             crash_point!("agent.workspace.before_create");
             let created = engine.create(wanted).await?;
             crash_point!("agent.workspace.after_create");
@@ -369,13 +396,16 @@ impl Workspace {
         target: PublishTarget,
         commit_message: String,
     ) -> Result<OrderOutcome, Refusal> {
-        let Some(Record { spec, opened: Some(opened) }) = &self.record else {
+        let Some(Record { spec, opened: Some(opened), .. }) = &self.record else {
             return Err(Refusal::unknown(self.id));
         };
         crash_point!("agent.publish.before_bundle");
         let mirror = self.context.mirrors.lock(&spec.repository).await?;
         let incoming = mirror.incoming_file(self.id);
-        let made = bringing::bring_out(&self.context, self.id, commit_message, &incoming).await?;
+        let is_rescue = matches!(target, PublishTarget::Checkpoint { .. });
+        let context = &self.context;
+        let made =
+            bringing::bring_out(context, self.id, commit_message, is_rescue, &incoming).await?;
         let bundle = (made.n_bytes > 0).then_some(incoming.as_path());
         mirror.keep(self.id, bundle, &made.head).await?;
         let _ = tokio::fs::remove_file(&incoming).await;
@@ -411,7 +441,9 @@ impl Workspace {
     async fn remove(&mut self) -> Result<(), Refusal> {
         crash_point!("agent.workspace.before_remove");
         self.context.ready_links.forget(self.id);
-        self.context.engine.remove(self.id).await?;
+        if self.is_asked_for.load(Ordering::Relaxed) {
+            self.context.engine.remove(self.id).await?;
+        }
         crash_point!("agent.workspace.after_remove");
         for (session, _) in self.context.journal.sessions(self.id).await? {
             attachment::forget_secrets(&self.context, session);
@@ -428,9 +460,14 @@ impl Workspace {
     }
 
     async fn remember(&mut self, record: Record) -> Result<(), Refusal> {
-        let written = serde_json::to_string(&record).map_err(Refusal::machine)?;
-        self.context.journal.put_workspace(self.id, &written).await?;
+        self.write_down(&record).await?;
         self.record = Some(record);
+        Ok(())
+    }
+
+    async fn write_down(&self, record: &Record) -> Result<(), Refusal> {
+        let written = serde_json::to_string(record).map_err(Refusal::machine)?;
+        self.context.journal.put_workspace(self.id, &written).await?;
         Ok(())
     }
 }

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use actors::{settings::SNAPSHOT_EVENTS, signed_heads};
+use actors::{
+    settings::{SNAPSHOT_EVENTS, WorkspaceSettings},
+    signed_heads,
+};
 use anyhow::{Context, bail};
 use clap::Args;
 use figment::{
@@ -99,6 +102,18 @@ pub struct Flags {
     #[arg(long, env = "SAM_AGENT_PROGRAM", global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_program: Option<PathBuf>,
+    /// The image of workspaces for the demo agent [default: sam-base:1, which SAM makes] [since 0.1]
+    #[arg(long, env = "SAM_WORKSPACE_IMAGE", global = true, value_name = "IMAGE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace_image: Option<String>,
+    /// The image of workspaces for Claude Code [default: sam-claude:1, which SAM makes] [since 0.1]
+    #[arg(long, env = "SAM_CLAUDE_IMAGE", global = true, value_name = "IMAGE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claude_image: Option<String>,
+    /// Size of a workspace's volume, which then lies in memory; 0 is no limit [default: 0] [since 0.1]
+    #[arg(long, env = "SAM_WORKSPACE_DISK_BYTES", global = true, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace_disk_bytes: Option<u64>,
     /// Where Claude Code's requests go, as a URL [default: `https://api.anthropic.com`] [since 0.1]
     #[arg(long, env = "SAM_ANTHROPIC_BASE_URL", global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +143,9 @@ pub struct Settings {
     pub snapshot_events: u64,
     pub heads_file: Option<PathBuf>,
     pub agent_program: Option<PathBuf>,
+    pub workspace_image: String,
+    pub claude_image: String,
+    pub workspace_disk_bytes: u64,
     pub anthropic_base_url: Option<String>,
     pub log: String,
 }
@@ -150,6 +168,9 @@ impl Settings {
             snapshot_events: SNAPSHOT_EVENTS,
             heads_file: None,
             agent_program: None,
+            workspace_image: WorkspaceSettings::default().base_image,
+            claude_image: WorkspaceSettings::default().claude_image,
+            workspace_disk_bytes: 0,
             anthropic_base_url: None,
             log: "warn".to_owned(),
         }
@@ -193,6 +214,18 @@ impl Settings {
             bail!("SAM_BASE_DOMAIN is a domain in small letters, such as sam.example.org");
         }
         Ok(())
+    }
+
+    /// What each workspace gets.
+    #[must_use]
+    pub fn workspaces(&self) -> WorkspaceSettings {
+        let mut workspaces = WorkspaceSettings {
+            base_image: self.workspace_image.clone(),
+            claude_image: self.claude_image.clone(),
+            ..WorkspaceSettings::default()
+        };
+        workspaces.limits.disk_bytes = self.workspace_disk_bytes;
+        workspaces
     }
 
     /// The address to listen on. One that others can reach needs TLS before it.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actors::{sign_in, system::System, tasks::Tasks};
+use actors::{settings::WorkspaceSettings, sign_in, system::System, tasks::Tasks};
 use domain::{
     agent_protocol::Hello,
     ids::{AccountId, InstallationId, NodeId},
@@ -168,7 +168,10 @@ impl Server {
     /// Makes the image with Claude Code in it, in the background: it takes minutes, and it is fetched
     /// only once there is a key for it.
     pub fn prepare_coding_agent(&self) {
-        if self.settings.no_local_node || self.is_preparing.swap(true, Ordering::SeqCst) {
+        // An image that somebody else named is somebody else's to make.
+        let is_own = self.settings.claude_image == WorkspaceSettings::default().claude_image;
+        if !is_own || self.settings.no_local_node || self.is_preparing.swap(true, Ordering::SeqCst)
+        {
             return;
         }
         let is_preparing = Arc::clone(&self.is_preparing);

@@ -17,6 +17,10 @@ pub(crate) const IDEA: &str = "plan: write; run; stream\n\
     stream: 30 30\n\
     say: finished";
 
+/// How long the empty machine waits before it is given back, which is part of the story: what the
+/// timers do is passed by nothing else.
+const WARM_MS: &str = "500";
+
 /// How long a round may take in all.
 const ROUND: Duration = Duration::from_secs(150);
 
@@ -44,6 +48,11 @@ pub(crate) enum Who {
 impl Kill {
     pub(crate) fn at(point: &str) -> Self {
         Self::AtPoint(point.to_owned())
+    }
+
+    /// Whether the story has to come by. A moment may be too late.
+    pub(crate) fn is_certain(&self) -> bool {
+        matches!(self, Self::AtPoint(_))
     }
 
     pub(crate) fn holder(number: u32) -> Self {
@@ -88,8 +97,8 @@ pub(crate) struct Story {
 impl Story {
     /// Plays a round and checks its end; tells whether anything was killed.
     pub(crate) async fn play(store: Store, kill: &Kill) -> Result<bool> {
-        // Often enough for several heads in a round.
-        let world = World::start_with("crash", store, &[("SAM_HEAD_PERIOD_MS", "200")]).await?;
+        let settings = [("SAM_NODE_WARM_TIMEOUT_MS", WARM_MS), ("SAM_HEAD_PERIOD_MS", HEAD_MS)];
+        let world = World::start_with("crash", store, &settings).await?;
         let mark = world.folder().join("killed");
         let mut story = Self {
             world,
@@ -109,7 +118,11 @@ impl Story {
                 story.world.resume().await?;
             }
         }
-        let played = tokio::time::timeout(ROUND, story.go_on(kill)).await;
+        let whole = async {
+            story.go_on(kill).await?;
+            story.settle_down().await
+        };
+        let played = tokio::time::timeout(ROUND, whole).await;
         let is_known = played.is_ok();
         played.unwrap_or_else(|_| Err(anyhow::anyhow!("it hangs"))).with_context(|| {
             let said = story.world.server().map(tests::world::Server::said).unwrap_or_default();
@@ -142,6 +155,40 @@ impl Story {
             }
             tokio::time::sleep(GLANCE).await;
         }
+    }
+
+    /// Waits until container and machine are given back; what is killed meanwhile is started again.
+    async fn settle_down(&mut self) -> Result<()> {
+        loop {
+            if self.world.server_mut()?.is_dead() {
+                self.was_killed = true;
+                self.world.resume().await?;
+            }
+            match self.is_settled().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if !self.is_going_down(&error).await => return Err(error),
+                Err(_) => {}
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Whether nothing is left to be done for the execution. A server that is about to die at its last
+    /// point is still there at this look, and dead at the next: hence twice.
+    async fn is_settled(&self) -> Result<bool> {
+        for _ in 0..2 {
+            let server = self.world.server()?;
+            let are = |listed: &Value, state: &str| {
+                listed.as_array().is_some_and(|all| all.iter().all(|one| one["state"] == state))
+            };
+            let (workspaces, nodes) = (server.get("workspaces").await?, server.get("nodes").await?);
+            if !are(&workspaces, "stopped") || !are(&nodes, "stopped") {
+                return Ok(false);
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(true)
     }
 
     /// A connection error means that the server died, or is about to be found dead.

@@ -41,6 +41,8 @@ pub struct World {
     folder: PathBuf,
     settings: Vec<(String, String)>,
     server: Option<Server>,
+    /// As the server said; its file is gone while it starts again.
+    installation: Option<String>,
     pub repository: Repository,
     pub project: Uuid,
 }
@@ -62,7 +64,9 @@ impl World {
         if store == Store::Postgres {
             settings.push(("SAM_DATABASE_URL".into(), crate::postgres::database()?));
         }
-        let mut world = Self { folder, settings, server: None, repository, project: random() };
+        let (server, installation) = (None, None);
+        let project = random();
+        let mut world = Self { folder, settings, server, installation, repository, project };
         world.resume().await?;
         world.link().await?;
         Ok(world)
@@ -78,6 +82,7 @@ impl World {
         let mut settings = self.settings.clone();
         settings.extend(more.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         self.server = Some(Server::start(&self.data_dir(), &settings).await?);
+        self.installation = traces::installation(&self.data_dir()).or(self.installation.take());
         Ok(())
     }
 
@@ -119,7 +124,11 @@ impl World {
 
     /// The installation's id, with which everything at the engine is labelled.
     pub fn installation(&self) -> Result<String> {
-        traces::installation(&self.data_dir()).context("the server says which installation it is")
+        self.installation.clone().context("the server says which installation it is")
+    }
+
+    fn owner(&self) -> traces::Owner {
+        traces::Owner { data_dir: self.data_dir(), installation: self.installation.clone() }
     }
 
     async fn link(&self) -> Result<()> {
@@ -191,11 +200,15 @@ impl World {
         if let Some(server) = self.server.take() {
             server.stop().await?;
         }
-        let left = traces::left(&self.data_dir()).await;
-        traces::remove(&self.data_dir()).await;
+        let owner = self.owner();
+        let left = tokio::task::spawn_blocking(move || {
+            let left = owner.left();
+            owner.remove();
+            left
+        });
+        let left = left.await?;
         wait?;
         stopped?;
-        let left = left?;
         if !left.is_empty() {
             bail!("left over: {left:?}");
         }
@@ -208,7 +221,7 @@ impl Drop for World {
     /// After a failed test nothing may go on running.
     fn drop(&mut self) {
         if self.folder.exists() {
-            traces::remove_now(&self.data_dir());
+            self.owner().remove();
         }
     }
 }

@@ -4,10 +4,13 @@
 //! a volume or a process behind.
 
 mod audit;
+mod bad_coding_agent;
 mod bad_input;
+mod bad_machine;
 mod browser;
 mod command_line;
 mod doors;
+mod permission;
 mod projections;
 mod replay;
 mod replicas;

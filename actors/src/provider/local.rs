@@ -189,6 +189,10 @@ impl Provider for LocalProvider {
         })
     }
 
+    fn has_run(&self) -> bool {
+        self.settings.agent_data_dir.exists()
+    }
+
     fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

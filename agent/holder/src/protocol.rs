@@ -162,6 +162,9 @@ pub struct Bundle {
     pub directory: String,
     /// For what is not committed yet.
     pub commit_message: String,
+    /// A full disk is no obstacle: the commit is written beside the holder's own files instead.
+    #[serde(default)]
+    pub is_rescue: bool,
 }
 
 /// What `bundle` prints as its first line on stdout; `n_bytes` of git bundle follow. The bundle has

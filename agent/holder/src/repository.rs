@@ -61,7 +61,7 @@ fn clone(wish: &Setup, directory: &Path, incoming: &mut impl Read) -> io::Result
 fn check_out(wish: &Setup, directory: &Path, bundle: &Path) -> io::Result<SetupDone> {
     fs::create_dir_all(directory)?;
     empty(directory)?;
-    let git = Git { directory };
+    let git = Git::new(directory);
     git.run(&["init", "--quiet", "--initial-branch", &wish.base_branch])?;
     let bundle_path = bundle.to_string_lossy().into_owned();
     let all = "+refs/heads/*:refs/remotes/origin/*";
@@ -126,12 +126,15 @@ pub(crate) fn bundle(wish: &str) -> io::Result<()> {
     let wish: Bundle = serde_json::from_str(wish)?;
     let directory = PathBuf::from(&wish.directory);
     let setup: SetupDone = serde_json::from_slice(&fs::read(directory.join(MARK))?)?;
-    let git = Git { directory: &directory };
+    let mut git = Git::new(&directory);
     // A coding agent that was killed may have held the lock; nobody else is left.
     let _ = fs::remove_file(directory.join(".git/index.lock"));
-    git.run(&["add", "--all"])?;
-    if git.run(&["diff", "--cached", "--quiet"]).is_err() {
-        git.run(&["commit", "--quiet", "--no-verify", "--message", &wish.commit_message])?;
+    if let Err(error) = git.commit_all(&wish.commit_message) {
+        if !wish.is_rescue || !is_disk_full(&error) {
+            return Err(error);
+        }
+        git = git.rescue()?;
+        git.commit_all(&wish.commit_message)?;
     }
     let head = git.run(&["rev-parse", "HEAD"])?;
     let beyond = format!("^{}", setup.start_commit);
@@ -155,16 +158,66 @@ pub(crate) fn bundle(wish: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Whether git, or the system, complained about a full disk.
+fn is_disk_full(error: &io::Error) -> bool {
+    let complaint = error.to_string();
+    error.kind() == io::ErrorKind::StorageFull
+        || complaint.contains("No space left on device")
+        || complaint.contains("Out of diskspace")
+}
+
 /// Git in the container's work tree.
 struct Git<'a> {
     directory: &'a Path,
+    /// Where it writes; none: where it always does, beside the work tree.
+    git_directory: Option<PathBuf>,
 }
 
-impl Git<'_> {
+impl<'a> Git<'a> {
+    fn new(directory: &'a Path) -> Self {
+        Self { directory, git_directory: None }
+    }
+
+    /// Commits whatever is in the work tree, if it is anything new.
+    fn commit_all(&self, message: &str) -> io::Result<()> {
+        self.run(&["add", "--all"])?;
+        if self.run(&["diff", "--cached", "--quiet"]).is_err() {
+            self.run(&["commit", "--quiet", "--no-verify", "--message", message])?;
+        }
+        Ok(())
+    }
+
+    /// The same work tree, with a repository that writes beside the holder's own files: the volume is
+    /// full, and its work is to be saved all the same.
+    fn rescue(&self) -> io::Result<Self> {
+        let place = place::directory()?.join("rescue.git");
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        self.run(&["init", "--quiet", "--bare", &place.to_string_lossy()])?;
+        let own = self.directory.join(".git");
+        let objects = own.join("objects");
+        fs::write(place.join("objects/info/alternates"), format!("{}\n", objects.display()))?;
+        for file in ["index", "info/exclude"] {
+            // Neither has to be there: the index is made anew, and nothing more is left out.
+            let _ = fs::copy(own.join(file), place.join(file));
+        }
+        let rescue = Self { directory: self.directory, git_directory: Some(place) };
+        for setting in ["user.name", "user.email"] {
+            rescue.run(&["config", setting, &self.run(&["config", setting])?])?;
+        }
+        rescue.run(&["update-ref", "HEAD", &self.run(&["rev-parse", "HEAD"])?])?;
+        Ok(rescue)
+    }
+
     /// Runs it and gives what it printed, or what it complained about.
     fn run(&self, arguments: &[&str]) -> io::Result<String> {
         // Hooks and signing belong to the people who set them up, not to us.
-        let Output { status, stdout, stderr } = Command::new("git")
+        let mut command = Command::new("git");
+        if let Some(git_directory) = &self.git_directory {
+            command.env("GIT_DIR", git_directory).env("GIT_WORK_TREE", self.directory);
+        }
+        let Output { status, stdout, stderr } = command
             .args(["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"])
             .args(["-c", "safe.directory=*"])
             .args(arguments)

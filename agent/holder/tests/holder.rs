@@ -455,6 +455,7 @@ fn a_repository_goes_in_and_its_commits_come_out() {
     let wish = Bundle {
         directory: work.to_str().unwrap().to_string(),
         commit_message: "What is left".to_string(),
+        is_rescue: false,
     };
     let wish = serde_json::to_string(&wish).unwrap();
     let output = run(&place, ["bundle", &wish], &[]);

@@ -196,15 +196,19 @@ async fn both<T>(
 }
 
 /// Has everything committed, and writes the bundle of it to `file`; again if the container dies meanwhile.
+/// `is_rescue`: nothing but saving what there is matters, so a full disk is no obstacle.
 pub async fn bring_out(
     context: &Context,
     workspace: WorkspaceId,
     commit_message: String,
+    is_rescue: bool,
     file: &Path,
 ) -> Result<BundleMade, Refusal> {
+    let directory = context.engine.repository_directory(workspace);
+    let wish = Bundle { directory, commit_message, is_rescue };
     let mut n_deaths = 0;
     loop {
-        let outcome = bring_out_once(context, workspace, commit_message.clone(), file).await;
+        let outcome = bring_out_once(context, workspace, &wish, file).await;
         if outcome.is_ok() || n_deaths == DEATHS_MAX || !has_died(context, workspace).await {
             return outcome;
         }
@@ -215,12 +219,10 @@ pub async fn bring_out(
 async fn bring_out_once(
     context: &Context,
     workspace: WorkspaceId,
-    commit_message: String,
+    wish: &Bundle,
     file: &Path,
 ) -> Result<BundleMade, Refusal> {
-    let directory = context.engine.repository_directory(workspace);
-    let wish = serde_json::to_string(&Bundle { directory, commit_message });
-    let wish = wish.map_err(Refusal::machine)?;
+    let wish = serde_json::to_string(wish).map_err(Refusal::machine)?;
     let attached = attach(context, workspace, &["bundle".into(), wish]).await?;
     let work = async {
         let Attached { mut stdin, stdout, stderr, exit } = attached;
@@ -277,7 +279,10 @@ fn understood<T: DeserializeOwned>(line: &[u8]) -> Result<T, Refusal> {
 
 /// What a holder's complaint means for people.
 fn complaint(stderr: &str, what: &str) -> Refusal {
-    let reason = if stderr.contains("No space left on device") || stderr.contains("os error 28") {
+    let is_full = ["No space left on device", "os error 28", "Out of diskspace"]
+        .iter()
+        .any(|complaint| stderr.contains(complaint));
+    let reason = if is_full {
         "the workspace's disk is full".to_string()
     } else {
         format!("{what}: {}", stderr.trim_start_matches("sam-holder: "))

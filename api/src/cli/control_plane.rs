@@ -14,7 +14,6 @@ use actors::{
     random,
     settings::{
         ANTHROPIC_BASE_URL, HeadSettings, LocalSettings, NodeSettings, Settings as SystemSettings,
-        WorkspaceSettings,
     },
     system::System,
     tasks::Tasks,
@@ -156,7 +155,7 @@ fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
         owner_name: owner_name(),
         clock: Arc::new(SystemClock),
         node: NodeSettings::Local(local),
-        workspaces: WorkspaceSettings::default(),
+        workspaces: settings.workspaces(),
         periods,
         heads: HeadSettings {
             period: Duration::from_millis(settings.head_period_ms),

@@ -103,7 +103,7 @@ async fn connect(settings: Settings) -> anyhow::Result<(Client, Option<ControlPl
         Holder::Other(server) => Ok((Client::new(&server)?, None)),
         Holder::Us(lock) => {
             if !settings.no_local_node {
-                setup::on_first_need().await?;
+                setup::on_first_need(&settings.workspace_image).await?;
             }
             let listener = TcpListener::bind(("127.0.0.1", 0))?;
             let own = control_plane::start(settings, lock, listener, false).await?;

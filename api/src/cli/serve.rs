@@ -30,7 +30,7 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
         format!("{address} cannot be listened on; choose another with --listen")
     })?;
     if !settings.no_local_node {
-        setup::on_first_need().await?;
+        setup::on_first_need(&settings.workspace_image).await?;
     }
     let mut told = Signals::new()?;
     let control_plane = control_plane::start(settings, lock, listener, true).await?;

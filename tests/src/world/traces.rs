@@ -2,11 +2,13 @@
 //!
 //! All of them name the data folder or the installation, so a test looks only at its own.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::World;
 
@@ -32,45 +34,62 @@ pub(super) async fn stop_node(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// What is left of this installation, as people would name it.
-pub(super) async fn left(data_dir: &Path) -> Result<Vec<String>> {
-    let mut left = Vec::new();
-    if let Some(installation) = installation(data_dir) {
-        for (what, words) in [("container", ["ps", "-aq"]), ("volume", ["volume", "ls"])] {
+/// Whose traces these are: processes name the folder, containers and volumes the installation.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub(super) data_dir: PathBuf,
+    /// None while no server has said which it is; then there is no container either.
+    pub(super) installation: Option<String>,
+}
+
+/// What is looked for at the engine, and how it is listed.
+const AT_ENGINE: [(&str, &[&str]); 2] =
+    [("container", &["ps", "-aq"]), ("volume", &["volume", "ls", "-q"])];
+/// Something that was on its way when its maker was killed may appear a moment later.
+const QUIET_LOOKS: u32 = 2;
+const LOOKS_MAX: u32 = 100;
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
+
+impl Owner {
+    /// What is left, as people would name it.
+    pub(super) fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        if let Some(installation) = &self.installation {
             let filter = format!("label=sam.installation={installation}");
-            let mut command = Command::new("docker");
-            command.args(words).args(["--filter", &filter]);
-            if what == "volume" {
-                command.arg("-q");
+            for (what, words) in AT_ENGINE {
+                let listed = run("docker", &[words, &["--filter", &filter]].concat());
+                left.extend(listed.lines().map(|id| format!("{what} {id}")));
             }
-            let output = command.output().await?;
-            let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-            left.extend(listed.lines().map(|id| format!("{what} {id}")));
         }
+        let processes = processes(&self.data_dir).into_iter();
+        left.extend(processes.map(|(id, line)| format!("process {id}: {line}")));
+        left
     }
-    left.extend(processes(data_dir).into_iter().map(|(id, line)| format!("process {id}: {line}")));
-    Ok(left)
-}
 
-/// Removes all of it.
-pub(super) async fn remove(data_dir: &Path) {
-    let data_dir = data_dir.to_path_buf();
-    let removed = tokio::task::spawn_blocking(move || remove_now(&data_dir)).await;
-    drop(removed);
-}
-
-/// The same, where nothing can be awaited.
-pub(super) fn remove_now(data_dir: &Path) {
-    for (id, _) in processes(data_dir) {
-        run("kill", &["-9", &id.to_string()]);
-    }
-    let Some(installation) = installation(data_dir) else { return };
-    let filter = format!("label=sam.installation={installation}");
-    for id in run("docker", &["ps", "-aq", "--filter", &filter]).lines() {
-        run("docker", &["rm", "-f", id]);
-    }
-    for id in run("docker", &["volume", "ls", "-q", "--filter", &filter]).lines() {
-        run("docker", &["volume", "rm", "-f", id]);
+    /// Removes all of it, until nothing comes back: a server that is killed second starts the agent
+    /// that was killed first once more, and the engine finishes what it was asked.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a world is dropped where nothing can be awaited"
+    )]
+    pub(super) fn remove(&self) {
+        let mut n_quiet = 0;
+        for _ in 0..LOOKS_MAX {
+            let left = self.left();
+            n_quiet = if left.is_empty() { n_quiet + 1 } else { 0 };
+            if n_quiet == QUIET_LOOKS {
+                return;
+            }
+            for trace in &left {
+                match trace.split([' ', ':']).collect::<Vec<_>>()[..] {
+                    ["process", id, ..] => drop(run("kill", &["-9", id])),
+                    ["container", id, ..] => drop(run("docker", &["rm", "-f", "-v", id])),
+                    ["volume", id, ..] => drop(run("docker", &["volume", "rm", "-f", id])),
+                    _ => {}
+                }
+            }
+            std::thread::sleep(LOOK_PERIOD);
+        }
     }
 }
 
