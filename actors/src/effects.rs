@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    agent_protocol::{Order, RefusalKind},
+    agent_protocol::{CodingAgentKind, Order, RefusalKind},
     ids::{AccountId, InstallationId, NodeId, derived},
     node::Node,
     process::{Effect, OrderIntent, Outcome},
@@ -22,6 +22,7 @@ use crate::{
     erasure::Erasure,
     lease::Tenure,
     order::Orders,
+    preparation::{Preparation, Preparations},
     provider::Provider,
     timer::Timer,
 };
@@ -54,6 +55,7 @@ pub(crate) struct Effects {
     pub(crate) orders: Orders,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) erasure: Erasure,
+    pub(crate) preparations: Preparations,
     pub(crate) timer: Timer,
     pub(crate) clock: SharedClock,
     pub(crate) tenure: Tenure,
@@ -71,6 +73,9 @@ impl Effects {
                 Err(error) => failed(RefusalKind::Machine, error.to_string()),
             },
             Effect::AwaitAgent { node, until } => self.await_agent(*node, *until).await,
+            Effect::AwaitImage { coding_agent, seen, until } => {
+                self.await_image(*coding_agent, seen.as_deref(), *until).await
+            }
             Effect::StopNode { node, spec } => self.stop_node(key, *node, spec).await,
             Effect::Order { node, order } => return self.order(key, *node, order).await,
             Effect::EndExecutions { project, until } => {
@@ -146,6 +151,36 @@ impl Effects {
                 let reason = self.provider.trouble().unwrap_or_else(|| {
                     "the node's agent did not call in time".to_owned()
                 });
+                failed(RefusalKind::Machine, reason)
+            }
+        }
+    }
+
+    async fn await_image(
+        &self,
+        coding_agent: CodingAgentKind,
+        seen: Option<&str>,
+        until: Timestamp,
+    ) -> Outcome {
+        let name = coding_agent.name();
+        tokio::select! {
+            news = self.preparations.news(coding_agent, seen) => match news {
+                Preparation::Ready => Outcome::Done,
+                Preparation::UnderWay { told } => Outcome::ImagePending { reason: told },
+                Preparation::Failed { reason } => {
+                    let reason = format!("the image of {name} could not be made: {reason}");
+                    failed(RefusalKind::Machine, reason)
+                }
+                Preparation::Unknown => {
+                    failed(RefusalKind::Machine, format!("nobody makes the image of {name}"))
+                }
+            },
+            () = self.timer.until(until) => {
+                let last = seen.map(|seen| format!("; the last that was heard: {seen}"));
+                let reason = format!(
+                    "the image of {name} was not made in time{}",
+                    last.unwrap_or_default()
+                );
                 failed(RefusalKind::Machine, reason)
             }
         }

@@ -23,6 +23,7 @@ mod intent_runner;
 mod lease;
 pub mod live_hub;
 mod order;
+pub mod preparation;
 mod process_actor;
 pub mod provider;
 pub mod random;

@@ -1,13 +1,16 @@
 //! What the control plane is told when it starts. Every limit is here; none is hidden.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use domain::{
     agent_protocol::WorkspaceLimits,
     values::{Periods, ProviderKind},
 };
 
-use crate::{clock::SharedClock, faults::Faults, provider::simulated::SimulatedSettings};
+use crate::{
+    clock::SharedClock, faults::Faults, preparation::ImageMaker,
+    provider::simulated::SimulatedSettings,
+};
 
 /// Everything that [`crate::system::System::start`] needs.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ pub struct Settings {
     pub anthropic_base_url: String,
     /// Where other replicas call this one; None takes no part. It matters only with PostgreSQL.
     pub internal_listen: Option<SocketAddr>,
+    /// Makes the images of coding agents.
+    pub images: Arc<dyn ImageMaker>,
     /// What goes wrong on purpose; nothing but in tests.
     pub faults: Faults,
 }

@@ -44,6 +44,7 @@ use crate::{
     lease::{self, Tenure},
     live_hub::{Following, LiveHub},
     order::Orders,
+    preparation::Preparations,
     process_actor::ProcessReader,
     provider::{
         Provider,
@@ -113,6 +114,7 @@ pub struct System {
     /// Where this server's machine is, if it is not its own.
     homes: Option<Homes>,
     is_acting: watch::Receiver<bool>,
+    pub preparations: Preparations,
     links: AgentLinks,
     projector: RunningProjector,
     actors: ActorThread,
@@ -176,6 +178,8 @@ impl System {
             log: log.clone(),
             defaults,
         };
+        let listening = Tasks::new();
+        let preparations = Preparations::new(Arc::clone(&settings.images), &listening);
         let system = Self {
             installation,
             owner: sign_in.owner(),
@@ -194,10 +198,11 @@ impl System {
             replica,
             homes: (!is_home).then(Homes::new),
             is_acting: is_held.subscribe(),
+            preparations,
             links: AgentLinks::new(),
             projector,
             actors,
-            listening: Tasks::new(),
+            listening,
             acting: Tasks::new(),
         };
         system.start_acting(settings, clock, is_held).await?;
@@ -395,6 +400,7 @@ struct Acting {
     dispatcher: Dispatcher,
     links: AgentLinks,
     orders: Orders,
+    preparations: Preparations,
     provider: Arc<dyn Provider>,
     clock: SharedClock,
     faults: Faults,
@@ -435,6 +441,7 @@ impl Acting {
             dispatcher: system.dispatcher.clone(),
             links: system.links.clone(),
             orders,
+            preparations: system.preparations.clone(),
             provider,
             clock,
             faults: settings.faults,
@@ -479,6 +486,7 @@ impl Acting {
             orders: self.orders.clone(),
             provider: Arc::clone(&self.provider),
             erasure: self.erasure.clone(),
+            preparations: self.preparations.clone(),
             timer: timer.clone(),
             clock: Arc::clone(&self.clock),
             tenure,

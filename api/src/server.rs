@@ -1,16 +1,10 @@
 //! What all handlers share: the running control plane, seen from the door.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use actors::{settings::WorkspaceSettings, sign_in, system::System, tasks::Tasks};
+use actors::{sign_in, system::System};
 use domain::{
-    agent_protocol::Hello,
+    agent_protocol::{CodingAgentKind, Hello},
     ids::{AccountId, InstallationId, NodeId},
     values::Timestamp,
 };
@@ -22,7 +16,6 @@ use projections::{
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    cli::setup,
     config::{Hosts, Settings},
     live::feed::Feed,
     metrics::Metrics,
@@ -44,8 +37,6 @@ pub struct Server {
     has_ui: bool,
     feed: Feed,
     metrics: Metrics,
-    tasks: Tasks,
-    is_preparing: Arc<AtomicBool>,
     verifying: Arc<Mutex<()>>,
 }
 
@@ -70,18 +61,8 @@ impl Server {
         let own_token = TokenHash::of(own_token);
         let metrics = Metrics::new();
         let feed = Feed::start(&system.log, system.projected());
-        Self {
-            system,
-            settings,
-            hosts,
-            own_token,
-            has_ui,
-            feed,
-            metrics,
-            tasks: Tasks::new(),
-            is_preparing: Arc::default(),
-            verifying: Arc::default(),
-        }
+        let verifying = Arc::default();
+        Self { system, settings, hosts, own_token, has_ui, feed, metrics, verifying }
     }
 
     /// The system behind the door, if nobody else holds it.
@@ -166,21 +147,9 @@ impl Server {
     }
 
     /// Makes the image with Claude Code in it, in the background: it takes minutes, and it is fetched
-    /// only once there is a key for it.
+    /// only once there is a key for it. Ideas that need it meanwhile wait for it.
     pub fn prepare_coding_agent(&self) {
-        // An image that somebody else named is somebody else's to make.
-        let is_own = self.settings.claude_image == WorkspaceSettings::default().claude_image;
-        if !is_own || self.settings.no_local_node || self.is_preparing.swap(true, Ordering::SeqCst)
-        {
-            return;
-        }
-        let is_preparing = Arc::clone(&self.is_preparing);
-        self.tasks.start("coding agent's image", async move {
-            if let Err(error) = setup::coding_agent("claude-code").await {
-                tracing::error!(%error, "Claude Code's image could not be made");
-            }
-            is_preparing.store(false, Ordering::SeqCst);
-        });
+        self.system.preparations.begin(CodingAgentKind::ClaudeCode);
     }
 
     /// Held while the log is checked: that reads all of it, so once at a time is enough.
@@ -192,13 +161,12 @@ impl Server {
     /// Tells whether Claude Code's image is being made.
     #[must_use]
     pub fn is_preparing_coding_agent(&self) -> bool {
-        self.is_preparing.load(Ordering::SeqCst)
+        self.system.preparations.is_under_way(CodingAgentKind::ClaudeCode)
     }
 
     /// Ends what the door itself started.
     pub async fn stop(&self) {
         self.feed.stop().await;
-        self.tasks.stop().await;
     }
 
     /// Up to where the read models show the log.

@@ -185,6 +185,9 @@ pub enum Effect {
     StartNode { node: NodeId, spec: NodeSpec },
     /// Waits until the node's agent has called, at most until `until`.
     AwaitAgent { node: NodeId, until: Timestamp },
+    /// Waits until the image of a coding agent is there, or until there is something else to say about it
+    /// than what was `seen`, at most until `until`.
+    AwaitImage { coding_agent: CodingAgentKind, seen: Option<String>, until: Timestamp },
     /// Gives the machine back.
     StopNode { node: NodeId, spec: NodeSpec },
     /// Has the node's agent do something and waits for its outcome.
@@ -260,6 +263,10 @@ pub enum Outcome {
     },
     /// Every node is full; people read the reason.
     NoRoom {
+        reason: String,
+    },
+    /// The image is being made; people read what is going on.
+    ImagePending {
         reason: String,
     },
     AgentReady {

@@ -12,6 +12,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use planted_bug::is_planted;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -69,6 +70,13 @@ impl<E: Send + Sync + 'static> Projector<E> {
     pub fn with(mut self, projection: impl Projection<E>) -> Self {
         self.projections.push(Arc::new(projection));
         self
+    }
+
+    /// The projections by name, each with the tables that it writes.
+    #[must_use]
+    pub fn tables(&self) -> Vec<(&'static str, &'static [&'static str])> {
+        let projections = self.projections.iter();
+        projections.map(|projection| (projection.name(), projection.tables())).collect()
     }
 
     /// Projects only while this says so, for example while the lease is held.
@@ -361,6 +369,9 @@ impl<E: Send + Sync + 'static> Worker<E> {
                 Ok((mut events, to)) => {
                     let to = to.min(target);
                     events.retain(|event| event.position <= to);
+                    if is_planted("rebuild_that_skips_a_type") {
+                        events.retain(|event| event.stream.kind != "idea");
+                    }
                     rebuild.side.project(&events, to).await
                 }
                 Err(error) => Err(error),

@@ -20,6 +20,7 @@ use actors::{
     caller::Caller,
     clock::system::SystemClock,
     faults::Faults,
+    preparation::NothingToMake,
     provider::simulated::{Machine, SimulatedSettings},
     settings::{
         ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, SNAPSHOT_EVENTS, Settings,
@@ -126,6 +127,7 @@ async fn start(folder: &Folder, name: &str, url: &str) -> Result<System> {
         snapshot_events: SNAPSHOT_EVENTS,
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
         internal_listen: None,
+        images: Arc::new(NothingToMake),
         faults: Faults::default(),
     };
     Ok(System::start(settings).await?)

@@ -1,11 +1,14 @@
 //! What must be true at the end of a round, whatever was killed.
 
-use std::{collections::BTreeSet, process::Stdio};
+use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use tests::world::World;
-use tokio::process::Command;
+use tests::{
+    oracle::{Entry, Oracle},
+    world::World,
+};
+use tokio::{process::Command, time::Instant};
 use uuid::Uuid;
 
 use crate::story::{IDEA, same};
@@ -45,6 +48,24 @@ async fn log(world: &World) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// How long the read side may take to show everything, after the last event.
+const READ_SIDE: Duration = Duration::from_secs(10);
+
+/// The log and all that was made of it keep their promises: see [`tests::oracle`].
+pub(crate) async fn promises(world: &World, idea: Uuid, answer: u64) -> Result<()> {
+    let deadline = Instant::now() + READ_SIDE;
+    loop {
+        let oracle = Oracle::open(world.database_url(), &world.data_dir()).await?;
+        let is_there = |entry: &&Entry| entry.position == answer && entry.stream.id == idea;
+        oracle.entries().iter().find(is_there).context("the accepted idea is in the log")?;
+        match oracle.check(&[]).await {
+            Err(violation) if Instant::now() > deadline => return Err(violation),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(()) => return Ok(()),
+        }
+    }
 }
 
 /// The remote has this one branch, with the very files that were asked for.

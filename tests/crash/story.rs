@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tests::world::{Store, World, random};
 use tokio::{process::Command, time::Instant};
@@ -129,9 +130,10 @@ impl Story {
             format!("(timed out: {}) the server said:\n{said}", !is_known)
         })?;
         story.was_killed |= mark.exists();
-        let Self { world, execution, was_killed, was_continued, .. } = story;
+        let Self { world, idea, execution, position, was_killed, was_continued, .. } = story;
         let execution = execution.context("it was submitted")?;
         checks::hold(&world, execution, was_continued).await?;
+        checks::promises(&world, idea, position).await?;
         world.end().await?;
         Ok(was_killed)
     }
@@ -214,8 +216,14 @@ impl Story {
             return Ok(false);
         };
         let server = self.world.server()?;
-        let document =
-            server.get(&format!("executions/{execution}?after={}", self.position)).await?;
+        let path = format!("executions/{execution}?after={}", self.position);
+        let (status, document) = server.ask(Method::GET, &path, None).await?;
+        match status {
+            // A server that was killed keeps its lease for some seconds, in which nobody acts.
+            404 => return Ok(false),
+            400.. => bail!("GET {path}: {status} {document}"),
+            _ => {}
+        }
         self.kill_if_due(kill, &document).await?;
         match document["state"].as_str() {
             Some("done" | "failed" | "cancelled") => Ok(true),

@@ -23,6 +23,7 @@ async fn every_intent_can_be_performed_twice(place: Place) {
     let submitted = twice.submit(STORY).await;
     assert_eq!(twice.ended(submitted.idea).await, Stage::Done);
     twice.rest().await;
+    twice.keeps_its_promises().await;
     assert_eq!(twice.machine.n_carried_out(), once.machine.n_carried_out());
 }
 
@@ -33,6 +34,7 @@ async fn every_effect_may_fail_once(place: Place) {
         let submitted = world.submit(STORY).await;
         world.ended(submitted.idea).await;
         world.rest().await;
+        world.keeps_its_promises().await;
         if world.faults.n_effects() < n {
             assert!(n > 5, "only {n} effects came by");
             break;
@@ -69,4 +71,5 @@ async fn a_link_that_breaks_again_and_again_loses_nothing(place: Place) {
         () = cutting => unreachable!("it cuts for ever"),
     }
     world.rest().await;
+    world.keeps_its_promises().await;
 }

@@ -13,6 +13,7 @@ mod chat_search;
 mod commands;
 mod erasure;
 mod golden;
+mod images;
 mod luck;
 mod replay;
 mod restart;

@@ -30,6 +30,7 @@ async fn the_story_goes_on_after_a_restart_at_any_moment(place: Place) {
         world.rest().await;
     }
     assert_eq!(u64::try_from(world.machine.branches().len()).unwrap(), RESTARTS + 1);
+    world.keeps_its_promises().await;
 }
 
 async fn a_hanging_turn_outlives_restarts(place: Place) {

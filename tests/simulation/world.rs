@@ -14,6 +14,7 @@ use actors::{
     caller::Caller,
     clock::simulated::SimulatedClock,
     faults::Faults,
+    preparation::{ImageMaker, Tell},
     provider::simulated::{Machine, SimulatedSettings},
     random,
     settings::{
@@ -25,20 +26,25 @@ use actors::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    agent_protocol::PermissionPolicy,
+    agent_protocol::{CodingAgentKind, PermissionPolicy},
+    event::Event,
     event_sourced::EventPayload,
-    idea::{Idea, Stage},
+    idea::{Idea, IdeaEvent, Stage},
     ids::{CommandId, ExecutionId, IdeaId, NodeId, ProjectId, derived},
     node::Node,
     process::{Action, Intent, IntentKey, ProcessEvent, Stimulus},
     project::ProjectCommand,
     values::Periods,
 };
+use futures_util::future::BoxFuture;
 use projections::{
     checkpoint::Checkpoints,
     database::Database,
-    event_log::{EventLog, Options},
+    event_log::{EventLog, Options, StreamId},
+    read_models,
 };
+use tests::oracle::Oracle;
+use tokio::sync::watch;
 
 const VERSION: &str = "simulated 1";
 /// Real time for something that takes milliseconds; only a failure waits that long.
@@ -86,6 +92,51 @@ impl Place {
     }
 }
 
+/// Makes images as a test tells it to: nothing is made until it says so.
+#[derive(Clone, Debug)]
+pub(crate) struct SimulatedImages {
+    /// The newest line about what goes on, or how it ended.
+    pub(crate) script: watch::Sender<Result<String, Result<(), String>>>,
+    /// How often one was begun.
+    pub(crate) n_begun: Arc<AtomicU32>,
+}
+
+impl Default for SimulatedImages {
+    fn default() -> Self {
+        let script = watch::channel(Err(Ok(()))).0;
+        Self { script, n_begun: Arc::default() }
+    }
+}
+
+impl SimulatedImages {
+    pub(crate) fn tell(&self, line: &str) {
+        self.script.send_replace(Ok(line.to_owned()));
+    }
+
+    pub(crate) fn end(&self, made: Result<(), &str>) {
+        self.script.send_replace(Err(made.map_err(str::to_owned)));
+    }
+}
+
+impl ImageMaker for SimulatedImages {
+    fn make(&self, _: CodingAgentKind, tell: Tell) -> BoxFuture<'_, Result<(), String>> {
+        self.n_begun.fetch_add(1, Ordering::SeqCst);
+        let mut script = self.script.subscribe();
+        Box::pin(async move {
+            loop {
+                let now = script.borrow_and_update().clone();
+                match now {
+                    Ok(line) => tell(&line),
+                    Err(made) => return made,
+                }
+                if script.changed().await.is_err() {
+                    return Err("nobody goes on with it".to_owned());
+                }
+            }
+        })
+    }
+}
+
 /// Everything that outlives one run of the program.
 pub(crate) struct World {
     directory: PathBuf,
@@ -93,6 +144,7 @@ pub(crate) struct World {
     pub(crate) machine: Machine,
     pub(crate) clock: SimulatedClock,
     pub(crate) faults: Faults,
+    pub(crate) images: SimulatedImages,
     pub(crate) project: ProjectId,
     system: Option<System>,
 }
@@ -122,6 +174,7 @@ impl World {
             machine: Machine::new(slots, VERSION),
             clock: SimulatedClock::new(start),
             faults,
+            images: SimulatedImages::default(),
             project: ProjectId(random::uuid()),
             system: None,
         };
@@ -183,6 +236,7 @@ impl World {
             snapshot_events: SNAPSHOT_EVENTS,
             anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
             internal_listen: None,
+            images: Arc::new(self.images.clone()),
             faults: self.faults.clone(),
         }
     }
@@ -220,6 +274,10 @@ impl World {
         permissions: Option<PermissionPolicy>,
     ) -> Submitted {
         let choices = Choices { permissions, ..Choices::default() };
+        self.submit_choosing(description, choices).await
+    }
+
+    pub(crate) async fn submit_choosing(&self, description: &str, choices: Choices) -> Submitted {
         let new = NewIdea {
             project: self.project,
             idea: IdeaId(random::uuid()),
@@ -278,6 +336,18 @@ impl World {
         self.stage(idea).await
     }
 
+    /// Why an idea was parked, from the log.
+    pub(crate) async fn parked_reason(&self, idea: IdeaId) -> String {
+        let stream = StreamId::new("idea", idea.0);
+        let events = self.system().log.read_stream(&stream, 0, 1_000).await.unwrap();
+        let reasons =
+            events.iter().filter_map(|event| match read_models::decode(event).unwrap().unwrap() {
+                Event::Idea(_, IdeaEvent::Parked { reason, .. }) => Some(reason),
+                _ => None,
+            });
+        reasons.last().unwrap_or_default()
+    }
+
     /// Waits until nothing is under way, letting time pass for what waits for time. Nothing may be left
     /// over then: no container and no slot.
     pub(crate) async fn rest(&self) {
@@ -300,6 +370,21 @@ impl World {
         let mut projected = self.system().projected();
         let shown = projected.wait_for(|shown| *shown >= position);
         tokio::time::timeout(PATIENCE, shown).await.expect("read models come up").unwrap();
+    }
+
+    /// The log and all that was made of it keep their promises: see [`tests::oracle`].
+    pub(crate) async fn keeps_its_promises(&self) {
+        self.until("the promises to be kept", async || {
+            let oracle = Oracle::read(&self.system().database).await.unwrap();
+            match oracle.check(&[]).await {
+                Ok(()) => true,
+                Err(violations) => {
+                    println!("not yet, or never: {violations:#}");
+                    false
+                }
+            }
+        })
+        .await;
     }
 
     async fn is_a_slot_taken(&self) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod plain_agent;
+pub mod oracle;
 pub mod postgres;
 pub mod scripted_model;
 pub mod world;

@@ -34,7 +34,7 @@ const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         package: "projections",
-        ours: &["domain"],
+        ours: &["domain", "planted_bug"],
         foreign_never: &["actix", "actix-web", "actix-ws", "reqwest", "bollard", "postgres-es"],
     },
     Allowed {
@@ -55,10 +55,11 @@ const ALLOWED: &[Allowed] = &[
     Allowed { package: "holder", ours: &[], foreign_never: &["sqlx", "reqwest", "bollard"] },
     Allowed {
         package: "tests",
-        ours: &["actors", "agent", "api", "domain", "projections"],
+        ours: &["actors", "agent", "api", "domain", "planted_bug", "projections"],
         foreign_never: &[],
     },
     Allowed { package: "crash_point", ours: &[], foreign_never: &["tokio"] },
+    Allowed { package: "planted_bug", ours: &[], foreign_never: &["tokio"] },
     Allowed { package: "xtask", ours: &[], foreign_never: &[] },
 ];
 

@@ -23,7 +23,10 @@ use domain::{credential::CredentialKind, values::Periods};
 
 use crate::{
     VERSION,
-    cli::data_directory::{Announcement, Lock},
+    cli::{
+        data_directory::{Announcement, Lock},
+        setup,
+    },
     config::Settings,
     headers, metrics, routes, sample_repository,
     server::Server,
@@ -168,6 +171,7 @@ fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
             .clone()
             .unwrap_or_else(|| ANTHROPIC_BASE_URL.to_owned()),
         internal_listen: Some(settings.internal_address()?),
+        images: setup::image_maker(settings),
         faults: Faults::default(),
     })
 }

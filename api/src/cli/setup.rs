@@ -2,8 +2,12 @@
 //!
 //! Both scripts leave alone what is there; they are asked only when the engine or the image is missing.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, sync::Arc};
 
+use actors::{
+    preparation::{ImageMaker, NothingToMake, Tell},
+    settings::WorkspaceSettings,
+};
 use anyhow::{Context as _, bail};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -12,7 +16,10 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use crate::cli::console;
+use domain::agent_protocol::CodingAgentKind;
+use futures_util::future::BoxFuture;
+
+use crate::{cli::console, config::Settings};
 
 const ENGINE: &str = include_str!("../../../ops/setup/engine.sh");
 const BASE_IMAGE: &str = include_str!("../../../ops/base-image/build.sh");
@@ -54,6 +61,33 @@ pub(super) async fn on_first_need(image: &str) -> anyhow::Result<()> {
 /// The image with a real coding agent in it; fetched only once a key for it is there.
 pub(crate) async fn coding_agent(name: &str) -> anyhow::Result<String> {
     run_script("coding-agent.sh", CODING_AGENT, &[name], &console::progress).await
+}
+
+/// Makes the images of coding agents on this machine.
+#[derive(Debug)]
+struct Scripts;
+
+impl ImageMaker for Scripts {
+    fn make(&self, coding_agent: CodingAgentKind, tell: Tell) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let name = coding_agent.name();
+            let told = move |line: &str| {
+                console::progress(line);
+                tell(line.trim_start_matches("coding agent: "));
+            };
+            let made = run_script("coding-agent.sh", CODING_AGENT, &[name], &told).await;
+            made.map(drop).map_err(|error| format!("{error:#}"))
+        })
+    }
+}
+
+/// Who makes the images of coding agents. One that somebody else named is somebody else's to make.
+pub(super) fn image_maker(settings: &Settings) -> Arc<dyn ImageMaker> {
+    let is_own = settings.claude_image == WorkspaceSettings::default().claude_image;
+    match is_own && !settings.no_local_node {
+        true => Arc::new(Scripts),
+        false => Arc::new(NothingToMake),
+    }
 }
 
 /// Runs a script; its stdout is the result, its stderr is for people, and `tell` gets each line of it.

@@ -40,11 +40,13 @@ pub(crate) async fn agents(
             kind: CodingAgentKind::ClaudeCode,
             name: "Claude Code".to_owned(),
             is_demo: false,
-            is_available: has_key && !server.is_preparing_coding_agent(),
+            is_available: has_key,
             needs: (!has_key).then(|| "anthropic key".to_owned()),
             hint: match (has_key, server.is_preparing_coding_agent()) {
                 (false, _) => Some("Add your Anthropic API key in Settings.".to_owned()),
-                (true, true) => Some("It is being fetched, which takes some minutes.".to_owned()),
+                (true, true) => Some(
+                    "It is being fetched, which takes some minutes; ideas for it wait.".to_owned(),
+                ),
                 (true, false) => None,
             },
         },

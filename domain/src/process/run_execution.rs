@@ -76,6 +76,9 @@ enum Phase {
     Finishing,
 }
 
+/// How long an image may take to be made. Fetching a coding agent over a slow line takes minutes.
+const IMAGE_MS_MAX: u64 = 30 * 60_000;
+
 /// Attachments per execution. A coding agent that goes away again and again is given up.
 const ATTACHMENTS_MAX: u32 = 10;
 

@@ -87,7 +87,11 @@ pub(super) async fn read_all(
     after: Position,
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, DatabaseError> {
-    recorded(&pool.fetch_all(READ_ALL, (after, limit)).await?)
+    let mut events = recorded(&pool.fetch_all(READ_ALL, (after, limit)).await?)?;
+    if planted_bug::is_planted("order_by_timestamp") {
+        events.sort_by_key(|event| event.metadata.at);
+    }
+    Ok(events)
 }
 
 /// Reads events of one stream and type, from the newest on.

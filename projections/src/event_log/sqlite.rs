@@ -1,5 +1,8 @@
 //! Commits a batch to SQLite: one transaction, on disk when it returns.
 
+use std::time::Duration;
+
+use planted_bug::is_planted;
 use serde_json::json;
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
@@ -38,6 +41,9 @@ const INSERT_EVENTS: &str = "INSERT INTO events (position, aggregate_type, aggre
 
 const EVENT_COLUMNS: usize = 11;
 
+/// Long enough for others to come in between, where a bug is planted.
+const PLANTED_PAUSE: Duration = Duration::from_millis(50);
+
 /// Rows per statement, largest first: few enough texts that all of them stay prepared.
 const CHUNKS: [usize; 4] = [64, 16, 4, 1];
 
@@ -71,6 +77,11 @@ impl SqliteStore {
             return Err(CommitError::Fenced);
         }
         let base = to_u64(head.try_get::<i64, _>("position")? - n_events)?;
+        if is_planted("read_by_identity_column") {
+            transaction.commit().await?;
+            tokio::time::sleep(PLANTED_PAUSE * u32::from(base % 3 == 0)).await;
+            transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        }
         let known = look_up(&mut transaction, batch).await?;
         let lease_epoch = match batch.iter().any(|append| append.epoch.is_some()) {
             true => sqlx::query_scalar::<_, i64>(LEASE_EPOCH)
@@ -93,6 +104,15 @@ impl SqliteStore {
         if i64::try_from(rows.len()).unwrap_or_default() != n_events {
             let set_head = sqlx::query(SET_HEAD).bind(to_i64(position));
             set_head.execute(&mut *transaction).await?;
+        }
+        if is_planted("acknowledge_before_commit") {
+            let commit = async move {
+                tokio::time::sleep(PLANTED_PAUSE).await;
+                transaction.commit().await
+            };
+            #[expect(clippy::disallowed_methods, reason = "a planted bug supervises nothing")]
+            drop(tokio::spawn(commit));
+            return Ok(outcomes(verdicts));
         }
         transaction.commit().await?;
         Ok(outcomes(verdicts))

@@ -47,7 +47,9 @@ impl<E: Send + Sync + 'static> Rebuild<E> {
         let mut statements: Vec<String> = Vec::new();
         for table in self.projection.tables() {
             let columns = columns(database.views(), table).await?;
-            statements.push(format!("DELETE FROM {table}"));
+            if !planted_bug::is_planted("replay_without_clear") {
+                statements.push(format!("DELETE FROM {table}"));
+            }
             statements.push(format!(
                 "INSERT INTO {table} ({columns}) SELECT {columns} FROM {NEXT_VIEWS_SCHEMA}.{table}"
             ));

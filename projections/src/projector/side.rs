@@ -5,7 +5,10 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
+
+use planted_bug::is_planted;
 
 use crate::{
     checkpoint::{Checkpoints, Parked},
@@ -15,6 +18,9 @@ use crate::{
     projector::grouping::group,
     sql::{SqlPool, SqlTransaction},
 };
+
+/// Long enough to die in, where a bug is planted.
+const PLANTED_PAUSE: Duration = Duration::from_millis(200);
 
 /// A projection whose constants were made values, so that different ones fit in one list.
 pub(super) trait ErasedProjection<E>: Send + Sync {
@@ -127,6 +133,9 @@ impl<E: Send + Sync + 'static> Side<E> {
         let mut transaction = self.pool.begin().await?;
         let moved = self.attempt(&mut transaction, events, to).await?;
         transaction.commit().await?;
+        if is_planted("checkpoint_outside_the_transaction") {
+            self.move_checkpoints(&moved).await?;
+        }
         self.take(moved);
         Ok(())
     }
@@ -179,6 +188,21 @@ impl<E: Send + Sync + 'static> Side<E> {
             }
             (track.position, track.parked) = (position, parked);
         }
+    }
+}
+
+impl<E> Side<E> {
+    /// Where the bug is planted that moves checkpoints after their rows.
+    async fn move_checkpoints(
+        &self,
+        moved: &[(Position, Option<Parked>)],
+    ) -> Result<(), DatabaseError> {
+        tokio::time::sleep(PLANTED_PAUSE).await;
+        for (track, (position, _)) in self.tracks.iter().zip(moved) {
+            let advance = "UPDATE checkpoints SET position = $2 WHERE name = $1";
+            self.pool.execute(advance, (track.projection.name(), *position)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -262,7 +286,8 @@ impl<E> Batch<'_, E> {
         let advance = "UPDATE checkpoints SET position = $3
             WHERE name = $1 AND position = $2 AND parked_at IS NULL";
         let name = self.track.projection.name();
-        if self.transaction.execute(advance, (name, from, to)).await? != 1 {
+        let is_inside = !is_planted("checkpoint_outside_the_transaction");
+        if is_inside && self.transaction.execute(advance, (name, from, to)).await? != 1 {
             return Err(Refusal::Overtaken);
         }
         for grouped in group(writes.writes, !self.is_postgres) {

@@ -1,6 +1,6 @@
 use super::{RunExecution, workspace_of};
 use crate::{
-    agent_protocol::{RefusalKind, TurnEnd},
+    agent_protocol::{CodingAgentKind, RefusalKind, TurnEnd},
     event::{Command, Event},
     execution::{ExecutionCommand, ExecutionEvent, InputChoice},
     idea::IdeaEvent,
@@ -127,6 +127,15 @@ fn placed() -> Given<RunExecution> {
     looking().settled(Outcome::NodeFound { node: node(1) }).told()
 }
 
+/// Placed, with a coding agent that has an image of its own.
+fn placed_with_claude_code() -> Given<RunExecution> {
+    let mut request = request(1);
+    request.settings.coding_agent = CodingAgentKind::ClaudeCode;
+    let event = IdeaEvent::ExecutionRequested { project: project(1), request };
+    let submitted = given_process::<RunExecution>().happened((idea(1), event).into());
+    submitted.told().settled(Outcome::NodeFound { node: node(1) }).settled(Outcome::Done)
+}
+
 fn open() -> Given<RunExecution> {
     placed().happened(started()).told()
 }
@@ -211,6 +220,19 @@ fn it_waits_for_room_and_looks_again() {
         .settled(Outcome::NodeFound { node: node(1) })
         .settled(refused("full"))
         .then_words(&["execution RecordWaiting", "AwaitRoom"]);
+}
+
+#[test]
+fn an_image_of_its_own_comes_before_the_container() {
+    let pending = || Outcome::ImagePending { reason: "it is fetched".into() };
+    let looking = || placed_with_claude_code();
+    looking().then_words(&["execution RecordPlacement", "WorkspaceCreation", "AwaitImage"]);
+    let waiting = || looking().told().settled(pending());
+    waiting().then_words(&["execution RecordWaiting", "AwaitImage"]);
+    waiting().told().settled(Outcome::Done).then_words(&["workspace Request"]);
+    let failed = waiting().told().failed("no network").then_words(&["execution Fail"]);
+    let closed = ["idea RecordParked", "session EndExecution", "node ReleaseWorkspace"];
+    failed.settled(Outcome::Done).then_words(&closed);
 }
 
 fn refused(reason: &str) -> Outcome {

@@ -1,7 +1,7 @@
 //! From the request to a coding agent at work: what each stimulus leads to, and what is remembered of it.
 
 use crate::{
-    agent_protocol::{RefusalKind, TurnEnd},
+    agent_protocol::{CodingAgentKind, RefusalKind, TurnEnd},
     event::{Command, Event},
     execution::{Ending, ExecutionCommand, ExecutionEvent, InputChoice},
     idea::ExecutionRequest,
@@ -9,7 +9,7 @@ use crate::{
     node::NodeCommand,
     process::{
         Action, Effect, Intent, OrderIntent, Outcome, Reaction, What,
-        run_execution::{ATTACHMENTS_MAX, Going, Phase},
+        run_execution::{ATTACHMENTS_MAX, Going, IMAGE_MS_MAX, Phase},
     },
     session::{SessionCommand, SessionEvent},
     values::{Step, Timestamp, WorkspaceSpec, after},
@@ -151,28 +151,7 @@ impl Going {
         }
         match (command, outcome) {
             (Command::Node(node, NodeCommand::PlaceWorkspace { .. }), Outcome::Done) => {
-                let settings = &self.request.settings;
-                let spec = WorkspaceSpec {
-                    project: self.project,
-                    node: *node,
-                    repository: settings.repository.clone(),
-                    base_branch: settings.base_branch.clone(),
-                    branch: settings.branch.clone(),
-                    profile: settings.profile,
-                    coding_agent: settings.coding_agent,
-                    node_warm_ms: settings.periods.node_warm_ms,
-                };
-                let workspace = self.workspace();
-                let requested = WorkspaceCommand::Request {
-                    execution: Some(self.execution()),
-                    spec: Box::new(spec),
-                };
-                [
-                    self.tell(ExecutionCommand::RecordPlacement { node: *node, workspace }),
-                    self.step(Step::WorkspaceCreation, "making the container"),
-                    Intent::tell((workspace, requested)),
-                ]
-                .into()
+                self.on_placed(*node, at)
             }
             // It was full or gone after all: the directory may be a little behind.
             (
@@ -195,6 +174,59 @@ impl Going {
         }
     }
 
+    /// A slot is taken. Where the coding agent has an image of its own, that comes before the container.
+    fn on_placed(&self, node: NodeId, at: Timestamp) -> Reaction {
+        let workspace = self.workspace();
+        let placed = self.tell(ExecutionCommand::RecordPlacement { node, workspace });
+        let coding_agent = self.request.settings.coding_agent;
+        if coding_agent == CodingAgentKind::Demo {
+            let step = self.step(Step::WorkspaceCreation, "making the container");
+            return [placed, step, self.request_workspace(node)].into();
+        }
+        let until = after(at, IMAGE_MS_MAX);
+        let image = Effect::AwaitImage { coding_agent, seen: None, until };
+        let step = self.step(Step::WorkspaceCreation, "making the container from its image");
+        [placed, step, Intent::run(image)].into()
+    }
+
+    fn request_workspace(&self, node: NodeId) -> Intent {
+        let settings = &self.request.settings;
+        let spec = WorkspaceSpec {
+            project: self.project,
+            node,
+            repository: settings.repository.clone(),
+            base_branch: settings.base_branch.clone(),
+            branch: settings.branch.clone(),
+            profile: settings.profile,
+            coding_agent: settings.coding_agent,
+            node_warm_ms: settings.periods.node_warm_ms,
+        };
+        let execution = Some(self.execution());
+        let requested = WorkspaceCommand::Request { execution, spec: Box::new(spec) };
+        Intent::tell((self.workspace(), requested))
+    }
+
+    fn on_image(
+        &self,
+        coding_agent: CodingAgentKind,
+        until: Timestamp,
+        outcome: &Outcome,
+    ) -> Reaction {
+        match (outcome, self.node) {
+            (Outcome::Done, Some(node)) => [self.request_workspace(node)].into(),
+            (Outcome::ImagePending { reason }, _) => {
+                let seen = Some(reason.clone());
+                [
+                    self.tell(ExecutionCommand::RecordWaiting { reason: reason.clone() }),
+                    Intent::run(Effect::AwaitImage { coding_agent, seen, until }),
+                ]
+                .into()
+            }
+            (Outcome::Failed { reason, .. }, _) => self.give_up(reason),
+            _ => Reaction::none(),
+        }
+    }
+
     pub(super) fn on_effect(&self, effect: &Effect, outcome: &Outcome, at: Timestamp) -> Reaction {
         match (effect, outcome) {
             (Effect::FindNode { .. }, Outcome::NodeFound { node }) => [self.place(*node)].into(),
@@ -206,6 +238,9 @@ impl Going {
             .into(),
             (Effect::FindNode { .. }, Outcome::NoRoom { reason }) => self.wait_for_room(reason),
             (Effect::AwaitRoom { .. }, Outcome::Done) => [self.find_node()].into(),
+            (Effect::AwaitImage { coding_agent, until, .. }, outcome) => {
+                self.on_image(*coding_agent, *until, outcome)
+            }
             (Effect::StartNode { node, .. }, Outcome::Done) => {
                 let until = after(at, self.request.settings.periods.agent_ready_ms_max);
                 [

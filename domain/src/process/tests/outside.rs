@@ -117,6 +117,10 @@ impl Outside {
                     failed("the agent did not call in time")
                 }
             }
+            Effect::AwaitImage { seen: None, .. } => {
+                Outcome::ImagePending { reason: "it is fetched".into() }
+            }
+            Effect::AwaitImage { seen: Some(_), .. } => Outcome::Done,
             Effect::StopNode { .. } => {
                 let left: Vec<_> = self.containers.difference(&self.unsaved).collect();
                 assert!(left.is_empty(), "the machine goes with containers on it: {left:?}");
