@@ -36,6 +36,7 @@ pub mod sign_in;
 pub mod signed_heads;
 pub mod signing;
 pub mod submit_idea;
+pub mod sweeper;
 pub mod system;
 pub mod tasks;
 mod timer;

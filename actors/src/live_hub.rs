@@ -106,6 +106,16 @@ impl LiveHub {
         Following { open, chunks, until: None }
     }
 
+    /// What is open in a session and not in the log.
+    #[must_use]
+    pub fn unlogged(&self, session: SessionId) -> Vec<OpenMessage> {
+        let sessions = self.lock();
+        let open = sessions.get(&session).into_iter().flat_map(|live| &live.open);
+        let mut open: Vec<_> = open.map(|(message, tail)| tail.snapshot(*message)).collect();
+        open.sort_by_key(|message| message.message);
+        open
+    }
+
     /// Passes a chunk on. Repeated ones, and such as would leave a gap, fall away: the log has them.
     pub fn chunk(&self, chunk: LiveChunk) {
         let mut sessions = self.lock();

@@ -61,6 +61,7 @@ use crate::{
     signed_heads::{self, HeadMaker, HeadsError, file::HeadsFile},
     signing::{PUBLIC_KEY_FILE, SigningKey},
     submit_idea::{Ideas, PlatformDefaults},
+    sweeper::Sweeper,
     tasks::Tasks,
     timer::Timer,
 };
@@ -398,6 +399,7 @@ struct Acting {
     database: Database,
     log: EventLog,
     dispatcher: Dispatcher,
+    hub: LiveHub,
     links: AgentLinks,
     orders: Orders,
     preparations: Preparations,
@@ -439,6 +441,7 @@ impl Acting {
             database: system.database.clone(),
             log: system.log.clone(),
             dispatcher: system.dispatcher.clone(),
+            hub: system.hub.clone(),
             links: system.links.clone(),
             orders,
             preparations: system.preparations.clone(),
@@ -500,6 +503,18 @@ impl Acting {
             tasks: tasks.clone(),
             faults: self.faults.clone(),
         };
+        let sweeper = Sweeper {
+            database: self.database.clone(),
+            dispatcher: self.dispatcher.clone(),
+            links: self.links.clone(),
+            sealing: self.orders.sealing.clone(),
+            hub: self.hub.clone(),
+            clock: Arc::clone(&self.clock),
+            node: node_of(self.installation, self.provider.kind()),
+            tenure,
+            seen: Arc::default(),
+        };
+        tasks.keep("sweeper", move || sweeper.clone().run());
         self.start_process::<RunExecution>(&tools);
         self.start_process::<OpenWorkspace>(&tools);
         self.start_process::<CloseWorkspace>(&tools);

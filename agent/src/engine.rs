@@ -10,7 +10,7 @@ pub mod docker;
 pub mod simulated;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
     pin::Pin,
@@ -133,6 +133,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Every container of this node.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, EngineError>>;
+
+    /// Every workspace of this node of which there is a container or a volume.
+    fn leftovers(&self) -> BoxFuture<'_, Result<BTreeSet<WorkspaceId>, EngineError>>;
 
     /// Runs the holder's binary with `arguments` as the unprivileged user, attached.
     fn run_holder(

@@ -8,7 +8,11 @@
 //! The agent leaves when it retires, when it was drained and its last workspace is gone, and when it
 //! had neither a control plane nor a workspace for a while.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use domain::{
     agent_protocol::{Order, OrderOutcome, RefusalKind, StartSession},
@@ -174,6 +178,7 @@ impl Node {
             | Order::AnswerPermission { .. }
             | Order::CancelTurn { .. }
             | Order::StopSession { .. } => self.tell_session(key, order).await,
+            Order::RemoveLeftovers { keep } => self.remove_unknown(key, keep.clone()),
             Order::Retire => self.retire(key).await,
         }
     }
@@ -293,19 +298,41 @@ impl Node {
         self.is_retired = true;
     }
 
-    /// Containers that the journal knew nothing of.
+    /// Removes beside everything else what neither the control plane nor the journal knows.
+    fn remove_unknown(&self, key: Uuid, keep: BTreeSet<WorkspaceId>) {
+        let context = Arc::clone(&self.context);
+        let known: BTreeSet<WorkspaceId> = self.workspaces.keys().copied().collect();
+        tasks::spawn("leftovers", async move {
+            let removing = async {
+                for workspace in context.engine.leftovers().await? {
+                    if !keep.contains(&workspace) && !known.contains(&workspace) {
+                        tracing::warn!(workspace.id = %workspace, "it belongs to nothing: removed");
+                        context.engine.remove(workspace).await?;
+                    }
+                }
+                Ok::<_, EngineError>(())
+            };
+            let outcome = match removing.await {
+                Ok(()) => OrderOutcome::Done,
+                Err(error) => Refusal::from(error).into(),
+            };
+            settle(&context.journal, key, outcome).await;
+        });
+    }
+
+    /// Containers and volumes that the journal knew nothing of.
     async fn remove_leftovers(&self) -> Result<(), Refusal> {
-        let listed = match self.context.engine.list().await {
+        let left = match self.context.engine.leftovers().await {
             // Every container is in the journal before it is asked for, and all of those are closed. A
             // machine whose engine is gone must not be kept for what it cannot have.
             Err(EngineError::Unusable { reason }) => {
                 tracing::warn!(%reason, "leaving without a last look at the engine");
                 return Ok(());
             }
-            listed => listed?,
+            left => left?,
         };
-        for found in listed {
-            self.context.engine.remove(found.workspace).await?;
+        for workspace in left {
+            self.context.engine.remove(workspace).await?;
         }
         Ok(())
     }

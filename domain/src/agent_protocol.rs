@@ -9,7 +9,7 @@
 //! An order is known by its key: an agent that sees a key again reports the first outcome again and
 //! carries out nothing twice. An order of an epoch below the highest seen is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::ids::{
 };
 
 /// Raised when either side changes what it says; a node's agent of another version is replaced.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// A frame from the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,9 @@ pub enum Order {
     Publish { workspace: WorkspaceId, target: PublishTarget, commit_message: String },
     /// Stop its sessions, remove container and volume. Success when there is none.
     CloseWorkspace { workspace: WorkspaceId },
+    /// Remove what this installation has at the engine of this node and that is no workspace: neither
+    /// one of `keep` nor one that the agent knows.
+    RemoveLeftovers { keep: BTreeSet<WorkspaceId> },
     /// Leave: stop every workspace that is left and end the agent. Only for a local node.
     Retire,
 }

@@ -61,6 +61,16 @@ impl Session {
         self.workspace
     }
 
+    /// The number of the newest attachment; 0 before the first.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The prompt of the turn under way, or of one whose end is not known.
+    pub fn turn(&self) -> Option<MessageId> {
+        self.turn
+    }
+
     /// Answers a command with the events it causes.
     pub fn decide(&self, command: SessionCommand) -> Result<Vec<SessionEvent>, SessionError> {
         match command {

@@ -18,4 +18,5 @@ mod luck;
 mod replay;
 mod restart;
 mod story;
+mod sweeper;
 mod world;

@@ -110,11 +110,11 @@ impl Default for SimulatedImages {
 
 impl SimulatedImages {
     pub(crate) fn tell(&self, line: &str) {
-        self.script.send_replace(Ok(line.to_owned()));
+        drop(self.script.send_replace(Ok(line.to_owned())));
     }
 
     pub(crate) fn end(&self, made: Result<(), &str>) {
-        self.script.send_replace(Err(made.map_err(str::to_owned)));
+        drop(self.script.send_replace(Err(made.map_err(str::to_owned))));
     }
 }
 
@@ -145,6 +145,8 @@ pub(crate) struct World {
     pub(crate) clock: SimulatedClock,
     pub(crate) faults: Faults,
     pub(crate) images: SimulatedImages,
+    /// For executions that are requested after the next start.
+    pub(crate) periods: Periods,
     pub(crate) project: ProjectId,
     system: Option<System>,
 }
@@ -175,6 +177,7 @@ impl World {
             clock: SimulatedClock::new(start),
             faults,
             images: SimulatedImages::default(),
+            periods: Periods::default(),
             project: ProjectId(random::uuid()),
             system: None,
         };
@@ -231,7 +234,7 @@ impl World {
                 agent_version: VERSION.to_owned(),
             }),
             workspaces: WorkspaceSettings::default(),
-            periods: Periods::default(),
+            periods: self.periods,
             heads: HeadSettings::default(),
             snapshot_events: SNAPSHOT_EVENTS,
             anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),

@@ -9,7 +9,7 @@ mod furnished_image;
 mod streams;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
@@ -25,7 +25,8 @@ use bollard::{
     },
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
-        InspectNetworkOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        InspectNetworkOptions, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
+        RemoveContainerOptionsBuilder,
         RemoveVolumeOptionsBuilder,
     },
 };
@@ -401,6 +402,27 @@ impl Engine for DockerEngine {
                 Some(Found { workspace, container: container.id?, is_running })
             });
             Ok(found.collect())
+        })
+    }
+
+    fn leftovers(&self) -> BoxFuture<'_, Result<BTreeSet<WorkspaceId>, EngineError>> {
+        Box::pin(async {
+            let mut found: BTreeSet<WorkspaceId> =
+                self.list().await?.into_iter().map(|found| found.workspace).collect();
+            let labels = vec![
+                format!("sam.installation={}", self.installation),
+                format!("sam.node={}", self.node),
+            ];
+            let filters = HashMap::from([("label".to_string(), labels)]);
+            let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+            let listed = self.client().await?.list_volumes(Some(options)).await.map_err(refused)?;
+            let volumes = listed.volumes.unwrap_or_default();
+            found.extend(
+                volumes
+                    .iter()
+                    .filter_map(|volume| volume.labels.get("sam.workspace")?.parse().ok()),
+            );
+            Ok(found)
         })
     }
 

@@ -244,6 +244,13 @@ impl Engine for SimulatedEngine {
         })
     }
 
+    fn leftovers(&self) -> BoxFuture<'_, Result<BTreeSet<WorkspaceId>, EngineError>> {
+        Box::pin(async {
+            // A workspace is one directory here, volume and all.
+            Ok(self.list().await?.into_iter().map(|found| found.workspace).collect())
+        })
+    }
+
     fn run_holder(
         &self,
         workspace: WorkspaceId,

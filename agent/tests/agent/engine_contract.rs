@@ -94,6 +94,7 @@ async fn keeps_its_promises(engine: &dyn Engine, other: Option<&SimulatedEngine>
     let found = engine.find(workspace).await.unwrap().unwrap();
     assert!(found.is_running && found.container == container);
     assert_eq!(engine.list().await.unwrap(), [found]);
+    assert_eq!(engine.leftovers().await.unwrap(), [workspace].into());
 
     // The holder answers on an attached stdio, and lives on when that ends.
     let mut attached = attach().await.unwrap();
@@ -122,12 +123,29 @@ async fn keeps_its_promises(engine: &dyn Engine, other: Option<&SimulatedEngine>
     engine.remove(workspace).await.unwrap();
     assert_eq!(engine.find(workspace).await.unwrap(), None);
     assert_eq!(engine.list().await.unwrap(), []);
+    assert!(engine.leftovers().await.unwrap().is_empty());
     engine.host_address().await.unwrap();
 }
 
 #[tokio::test]
 async fn docker_keeps_its_promises() {
     keeps_its_promises(&docker(), None).await;
+}
+
+#[tokio::test]
+async fn a_volume_without_its_container_is_found_and_removed() {
+    let engine = docker();
+    let spec = spec();
+    let workspace = spec.workspace;
+    let _cleanup = Cleanup(workspace);
+    engine.create(spec).await.unwrap();
+    let name = format!("sam-{workspace}");
+    let removed = Command::new("docker").args(["rm", "--force", &name]).output().unwrap();
+    assert!(removed.status.success());
+    assert_eq!(engine.list().await.unwrap(), []);
+    assert_eq!(engine.leftovers().await.unwrap(), [workspace].into());
+    engine.remove(workspace).await.unwrap();
+    assert!(engine.leftovers().await.unwrap().is_empty());
 }
 
 #[tokio::test]

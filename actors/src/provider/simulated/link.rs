@@ -20,6 +20,9 @@ pub(super) async fn converse(machine: &Machine, node: NodeId, socket: &Path) {
 }
 
 async fn try_converse(machine: &Machine, node: NodeId, socket: &Path) -> Result<(), Error> {
+    if machine.is_lost() {
+        return Ok(());
+    }
     let stream = UnixStream::connect(socket).await?;
     let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/agent", stream).await?;
     let mut outbox = machine.outbox();

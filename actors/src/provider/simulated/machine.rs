@@ -45,6 +45,7 @@ pub(super) struct State {
     version: String,
     slots: u8,
     is_rented: bool,
+    is_lost: bool,
     n_reports: u64,
     reports: BTreeMap<u64, Report>,
     chunks: Vec<LiveChunk>,
@@ -71,6 +72,7 @@ impl Machine {
             version: version.to_owned(),
             slots,
             is_rented: false,
+            is_lost: false,
             n_reports: 0,
             reports: BTreeMap::new(),
             chunks: Vec::new(),
@@ -129,6 +131,35 @@ impl Machine {
             state.report(Report::SessionLost { session: id, epoch: session.epoch, reason, prompt });
         }
         self.tell(&state);
+    }
+
+    /// Nobody reaches it any more, until it is [found](Self::found).
+    pub fn lose(&self) {
+        self.lock().is_lost = true;
+        self.cut_link();
+    }
+
+    /// It is back, with nothing of what it had.
+    pub fn found(&self) {
+        let mut state = self.lock();
+        state.is_lost = false;
+        state.journal = JournalId(random::uuid());
+        state.n_reports = 0;
+        state.reports.clear();
+        state.chunks.clear();
+        state.settled.clear();
+        state.workspaces.clear();
+        state.sessions.clear();
+    }
+
+    /// A container that nobody knows of.
+    pub fn leave_container(&self, workspace: WorkspaceId) {
+        let unknown = SimulatedWorkspace { branch: String::new() };
+        self.lock().workspaces.insert(workspace, unknown);
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lock().is_lost
     }
 
     pub(super) fn rent(&self) {
@@ -206,7 +237,8 @@ impl State {
             }
             None => {
                 self.highest_epoch = epoch;
-                self.n_carried_out += 1;
+                // How often it is swept depends on the time that passes, and says nothing of a story.
+                self.n_carried_out += u64::from(!matches!(order, Order::RemoveLeftovers { .. }));
                 let outcome = self.outcome_of(&order);
                 self.settled.insert(key, outcome.clone());
                 self.report(Report::OrderSettled { key, outcome });
@@ -263,6 +295,10 @@ impl State {
             Order::CloseWorkspace { workspace } => {
                 self.sessions.retain(|_, session| session.workspace != *workspace);
                 self.workspaces.remove(workspace);
+                OrderOutcome::Done
+            }
+            Order::RemoveLeftovers { keep } => {
+                self.workspaces.retain(|workspace, _| keep.contains(workspace));
                 OrderOutcome::Done
             }
             Order::Retire => {

@@ -1,7 +1,7 @@
 //! What the simulated coding agent does with a prompt: it reads the demo agent's directives.
 //!
 //! `say: TEXT` and any other line are answered in chunks; `ask: QUESTION` asks for permission and waits
-//! (or not, by the policy); `fail: REASON` ends the turn with an error; `hang` never ends it.
+//! (or not, by the policy); `relay: TEXT` streams text that it never reports; `fail: REASON` ends the turn with an error; `hang` never ends it.
 
 use domain::{
     agent_protocol::{
@@ -35,6 +35,8 @@ pub(super) struct Turn {
 /// What one line leads to.
 enum Done {
     Answered(String),
+    /// Streamed, and never reported.
+    Relayed(String),
     Asked(String),
     Hung,
     Over(TurnEnd),
@@ -57,6 +59,7 @@ impl Turn {
             Some(("ask", question)) => Done::Asked(question.to_owned()),
             Some(("fail", reason)) => Done::Over(TurnEnd::Failed { reason: reason.to_owned() }),
             Some(("say", text)) => Done::Answered(text.to_owned()),
+            Some(("relay", text)) => Done::Relayed(text.to_owned()),
             None if line == "hang" => Done::Hung,
             _ => Done::Answered(line),
         }
@@ -116,6 +119,10 @@ impl State {
                     turn.n_answers += 1;
                     self.answer(session, epoch, message, &text);
                 }
+                Done::Relayed(text) => {
+                    turn.n_answers += 1;
+                    self.relay(session, epoch, message, &text);
+                }
                 Done::Asked(title) => {
                     turn.n_answers += 1;
                     let id = PermissionId(derived(message.0, "permission"));
@@ -153,6 +160,28 @@ impl State {
                 text,
                 is_last: chunk == 1,
             }));
+        }
+    }
+
+    /// One segment, and two chunks that are in no report.
+    fn relay(&mut self, session: SessionId, epoch: u32, message: MessageId, text: &str) {
+        let kind = TextKind::Answer;
+        for (chunk, text) in (0..).zip(["Begun. ", text, " And on"]) {
+            let text = text.to_owned();
+            self.chunk(LiveChunk { session, epoch, message, kind, chunk, text: text.clone() });
+            if chunk == 0 {
+                let (first_chunk, n_chunks, is_last) = (chunk, 1, false);
+                self.report(Report::Segment(Segment {
+                    session,
+                    epoch,
+                    message,
+                    kind,
+                    first_chunk,
+                    n_chunks,
+                    text,
+                    is_last,
+                }));
+            }
         }
     }
 
