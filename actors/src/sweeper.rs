@@ -33,10 +33,11 @@ use projections::{
     chat_transcript,
     database::Database,
     error::DatabaseError,
-    event_log::NewContent,
+    event_log::{EventLog, NewContent, Position},
     execution_timeline::{self, ExecutionRow},
     workspace_list,
 };
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
@@ -83,6 +84,9 @@ pub(crate) struct Sweeper {
     pub(crate) sealing: Sealing,
     pub(crate) hub: LiveHub,
     pub(crate) clock: SharedClock,
+    pub(crate) log: EventLog,
+    /// Up to where the read models show the log.
+    pub(crate) projected: watch::Receiver<Position>,
     pub(crate) node: NodeId,
     pub(crate) tenure: Tenure,
     pub(crate) seen: Arc<Mutex<Seen>>,
@@ -240,6 +244,11 @@ impl Sweeper {
     /// Containers and volumes with our label whose workspace is gone.
     async fn leftovers(&self) -> Result<(), SweepError> {
         if self.links.health(self.node).is_none_or(|health| health.is_draining) {
+            return Ok(());
+        }
+        // Tables that are behind do not know the newest workspaces: the next sweep will do.
+        let head = self.log.head().await?;
+        if *self.projected.borrow() < head {
             return Ok(());
         }
         let workspaces = workspace_list::list(&self.database).await?;

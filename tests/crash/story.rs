@@ -22,6 +22,9 @@ pub(crate) const IDEA: &str = "plan: write; run; stream\n\
 /// timers do is passed by nothing else.
 const WARM_MS: &str = "500";
 
+/// How often the log's head is signed: often enough to happen in each story.
+const HEAD_MS: &str = "300";
+
 /// How long a round may take in all.
 const ROUND: Duration = Duration::from_secs(150);
 

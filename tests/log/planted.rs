@@ -48,8 +48,8 @@ const FOUND_AS: [(&str, &[Invariant]); 8] = [
 ];
 
 const STREAMS: u128 = 3;
-const COMMANDS_PER_WRITER: u64 = 12;
-const DYING_PROJECTORS: usize = 3;
+const COMMANDS_PER_WRITER: u64 = 6;
+const DYING_PROJECTORS: usize = 2;
 /// How often what is stale may be decided again.
 const DECISIONS_MAX: usize = 200;
 
@@ -207,7 +207,7 @@ async fn write_one(log: &EventLog, who: usize, stream: u128, notes: &Shared) {
     let command = |n: u64| Uuid::new_v5(&id(stream), format!("{who} {n}").as_bytes());
     for n in 0..COMMANDS_PER_WRITER {
         // A clock that goes back, as the clocks of two machines do.
-        let clock_ms = i64::try_from((n * 7919 + stream as u64 * 31) % 1000).unwrap();
+        let clock_ms = i64::try_from((u128::from(n) * 7919 + stream * 31) % 1000).unwrap();
         let name = format!("name {who} {n}");
         let wish = match project.state {
             Project::Unknown => {

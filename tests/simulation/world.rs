@@ -348,7 +348,7 @@ impl World {
                 Event::Idea(_, IdeaEvent::Parked { reason, .. }) => Some(reason),
                 _ => None,
             });
-        reasons.last().unwrap_or_default()
+        reasons.collect::<Vec<_>>().pop().unwrap_or_default()
     }
 
     /// Waits until nothing is under way, letting time pass for what waits for time. Nothing may be left

@@ -417,11 +417,9 @@ impl Engine for DockerEngine {
             let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
             let listed = self.client().await?.list_volumes(Some(options)).await.map_err(refused)?;
             let volumes = listed.volumes.unwrap_or_default();
-            found.extend(
-                volumes
-                    .iter()
-                    .filter_map(|volume| volume.labels.get("sam.workspace")?.parse().ok()),
-            );
+            found.extend(volumes.iter().filter_map(|volume| {
+                volume.labels.get("sam.workspace")?.parse::<WorkspaceId>().ok()
+            }));
             Ok(found)
         })
     }

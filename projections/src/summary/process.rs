@@ -43,6 +43,7 @@ fn of_effect(effect: &Effect) -> &'static str {
         Effect::AwaitRoom { .. } => "wait for room",
         Effect::StartNode { .. } => "start the node",
         Effect::AwaitAgent { .. } => "wait for the node's agent",
+        Effect::AwaitImage { .. } => "wait for the coding agent's image",
         Effect::StopNode { .. } => "stop the node",
         Effect::Order { order, .. } => match order {
             OrderIntent::OpenWorkspace { .. } => "order to open the workspace",
@@ -68,6 +69,7 @@ fn of_outcome(outcome: &Outcome) -> String {
         Outcome::NodeFound { .. } => "found one".into(),
         Outcome::NodeMissing { .. } => "there is none yet".into(),
         Outcome::NoRoom { reason } => format!("no room, {reason}"),
+        Outcome::ImagePending { reason } => format!("not yet, {reason}"),
         Outcome::AgentReady { slots, version } => format!("agent {version} with {slots} slots"),
         Outcome::WorkspaceOpened { base_branch, .. } => format!("opened, based on {base_branch}"),
         Outcome::SessionStarted { agent_name, agent_version } => {
