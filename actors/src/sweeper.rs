@@ -45,9 +45,11 @@ use crate::{
     caller::Caller,
     clock::SharedClock,
     dispatcher::{DispatchError, Dispatcher},
+    effects::{Effects, node_of},
     lease::Tenure,
     live_hub::{LiveHub, OpenMessage},
     sealing::{Sealing, SealingError},
+    tasks::Tasks,
 };
 
 /// Between two sweeps.
@@ -75,26 +77,61 @@ enum SweepError {
     Agent(String),
 }
 
+/// What is swept, and where it is read.
+pub(crate) struct Sweeping {
+    database: Database,
+    hub: LiveHub,
+    projected: watch::Receiver<Position>,
+}
+
+impl Sweeping {
+    pub(crate) fn new(
+        database: &Database,
+        hub: &LiveHub,
+        projected: watch::Receiver<Position>,
+    ) -> Self {
+        Self { database: database.clone(), hub: hub.clone(), projected }
+    }
+
+    /// Sweeps for as long as the lease is held.
+    pub(crate) fn start(&self, effects: &Effects, tasks: &Tasks) {
+        let sweeper = Sweeper {
+            database: self.database.clone(),
+            dispatcher: effects.dispatcher.clone(),
+            links: effects.links.clone(),
+            sealing: effects.orders.sealing.clone(),
+            hub: self.hub.clone(),
+            clock: Arc::clone(&effects.clock),
+            log: effects.log.clone(),
+            projected: self.projected.clone(),
+            node: node_of(effects.installation, effects.provider.kind()),
+            tenure: effects.tenure,
+            seen: Arc::default(),
+        };
+        tasks.keep("sweeper", move || sweeper.clone().run());
+    }
+}
+
 /// What sweeps. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Sweeper {
-    pub(crate) database: Database,
-    pub(crate) dispatcher: Dispatcher,
-    pub(crate) links: AgentLinks,
-    pub(crate) sealing: Sealing,
-    pub(crate) hub: LiveHub,
-    pub(crate) clock: SharedClock,
-    pub(crate) log: EventLog,
+struct Sweeper {
+    database: Database,
+    dispatcher: Dispatcher,
+    links: AgentLinks,
+    sealing: Sealing,
+    hub: LiveHub,
+    clock: SharedClock,
+    log: EventLog,
     /// Up to where the read models show the log.
-    pub(crate) projected: watch::Receiver<Position>,
-    pub(crate) node: NodeId,
-    pub(crate) tenure: Tenure,
-    pub(crate) seen: Arc<Mutex<Seen>>,
+    projected: watch::Receiver<Position>,
+    node: NodeId,
+    tenure: Tenure,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// What earlier sweeps have seen of the nodes.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+struct Seen {
     /// Since when an agent is away that has not called yet.
     away: HashMap<NodeId, Timestamp>,
     /// Whose memory an agent had.
@@ -103,7 +140,7 @@ pub(crate) struct Seen {
 
 impl Sweeper {
     /// Sweeps for ever.
-    pub(crate) async fn run(self) {
+    async fn run(self) {
         loop {
             self.clock.pause(SWEEP_PERIOD).await;
             self.sweep().await;

@@ -61,7 +61,7 @@ use crate::{
     signed_heads::{self, HeadMaker, HeadsError, file::HeadsFile},
     signing::{PUBLIC_KEY_FILE, SigningKey},
     submit_idea::{Ideas, PlatformDefaults},
-    sweeper::Sweeper,
+    sweeper::Sweeping,
     tasks::Tasks,
     timer::Timer,
 };
@@ -399,8 +399,7 @@ struct Acting {
     database: Database,
     log: EventLog,
     dispatcher: Dispatcher,
-    hub: LiveHub,
-    projected: watch::Receiver<Position>,
+    sweeping: Sweeping,
     links: AgentLinks,
     orders: Orders,
     preparations: Preparations,
@@ -442,8 +441,7 @@ impl Acting {
             database: system.database.clone(),
             log: system.log.clone(),
             dispatcher: system.dispatcher.clone(),
-            hub: system.hub.clone(),
-            projected: system.projector.projected(),
+            sweeping: Sweeping::new(&system.database, &system.hub, system.projected()),
             links: system.links.clone(),
             orders,
             preparations: system.preparations.clone(),
@@ -496,6 +494,7 @@ impl Acting {
             clock: Arc::clone(&self.clock),
             tenure,
         };
+        self.sweeping.start(&effects, tasks);
         let tools = Tools {
             dispatcher: self.dispatcher.clone(),
             effects,
@@ -505,20 +504,6 @@ impl Acting {
             tasks: tasks.clone(),
             faults: self.faults.clone(),
         };
-        let sweeper = Sweeper {
-            database: self.database.clone(),
-            dispatcher: self.dispatcher.clone(),
-            links: self.links.clone(),
-            sealing: self.orders.sealing.clone(),
-            hub: self.hub.clone(),
-            clock: Arc::clone(&self.clock),
-            log: self.log.clone(),
-            projected: self.projected.clone(),
-            node: node_of(self.installation, self.provider.kind()),
-            tenure,
-            seen: Arc::default(),
-        };
-        tasks.keep("sweeper", move || sweeper.clone().run());
         self.start_process::<RunExecution>(&tools);
         self.start_process::<OpenWorkspace>(&tools);
         self.start_process::<CloseWorkspace>(&tools);

@@ -127,12 +127,6 @@ impl World {
         self.installation.clone().context("the server says which installation it is")
     }
 
-    /// Where the log is kept, as a URL.
-    pub fn database_url(&self) -> &str {
-        let setting = self.settings.iter().find(|(name, _)| name == "SAM_DATABASE_URL");
-        setting.map_or("sqlite:", |(_, url)| url)
-    }
-
     fn owner(&self) -> traces::Owner {
         traces::Owner { data_dir: self.data_dir(), installation: self.installation.clone() }
     }
