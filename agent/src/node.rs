@@ -35,7 +35,7 @@ use crate::{
     session::SessionRefusal,
     tasks,
     workspace::{
-        self, Context, Record, WorkspaceCommand, WorkspaceHandle, attachment, bringing,
+        self, Context, WorkspaceCommand, WorkspaceHandle, attachment, bringing, record::Record,
         refusal::Refusal, settle,
     },
 };

@@ -13,6 +13,7 @@
 
 pub mod attachment;
 pub mod bringing;
+pub mod record;
 pub mod refusal;
 pub mod sessions;
 
@@ -33,7 +34,6 @@ use domain::{
     ids::WorkspaceId,
 };
 use holder::protocol::SetupDone;
-use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -48,6 +48,7 @@ use crate::{
     secrets::SecretFiles,
     tasks,
     workspace::{
+        record::{Opened, Record},
         refusal::Refusal,
         sessions::{Live, Sessions},
     },
@@ -68,31 +69,6 @@ pub struct Context {
     pub chunks: mpsc::Sender<LiveChunk>,
     pub sessions: Sessions,
     pub ready_links: attachment::ReadyLinks,
-}
-
-/// What the journal knows about a workspace.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
-    pub spec: OpenWorkspace,
-    /// None while it is being opened.
-    pub opened: Option<Opened>,
-    /// Whether the engine may have been asked for the container. One that was never asked for needs no
-    /// engine to be closed.
-    #[serde(default = "yes")]
-    pub may_exist: bool,
-}
-
-/// Records of earlier versions do not say.
-fn yes() -> bool {
-    true
-}
-
-/// A workspace that is usable.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Opened {
-    pub container: String,
-    pub base_branch: String,
-    pub base_commit: String,
 }
 
 /// Something a workspace is told.

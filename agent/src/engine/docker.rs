@@ -6,6 +6,7 @@
 //! there is no host mount. Version 1.41 of the API (Debian's 20.10) is the oldest that is used.
 
 mod furnished_image;
+mod leftovers;
 mod streams;
 
 use std::{
@@ -25,8 +26,7 @@ use bollard::{
     },
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
-        InspectNetworkOptions, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-        RemoveContainerOptionsBuilder,
+        InspectNetworkOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
         RemoveVolumeOptionsBuilder,
     },
 };
@@ -387,11 +387,7 @@ impl Engine for DockerEngine {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, EngineError>> {
         Box::pin(async {
-            let labels = vec![
-                format!("sam.installation={}", self.installation),
-                format!("sam.node={}", self.node),
-            ];
-            let filters = HashMap::from([("label".to_string(), labels)]);
+            let filters = leftovers::own(self);
             let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
             let listed =
                 self.client().await?.list_containers(Some(options)).await.map_err(refused)?;
@@ -406,22 +402,7 @@ impl Engine for DockerEngine {
     }
 
     fn leftovers(&self) -> BoxFuture<'_, Result<BTreeSet<WorkspaceId>, EngineError>> {
-        Box::pin(async {
-            let mut found: BTreeSet<WorkspaceId> =
-                self.list().await?.into_iter().map(|found| found.workspace).collect();
-            let labels = vec![
-                format!("sam.installation={}", self.installation),
-                format!("sam.node={}", self.node),
-            ];
-            let filters = HashMap::from([("label".to_string(), labels)]);
-            let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-            let listed = self.client().await?.list_volumes(Some(options)).await.map_err(refused)?;
-            let volumes = listed.volumes.unwrap_or_default();
-            found.extend(volumes.iter().filter_map(|volume| {
-                volume.labels.get("sam.workspace")?.parse::<WorkspaceId>().ok()
-            }));
-            Ok(found)
-        })
+        Box::pin(leftovers::of(self))
     }
 
     fn run_holder(
