@@ -161,7 +161,7 @@ impl<P: Process> ProcessReader<P> {
 
     /// Deals with one batch; tells whether there was anything.
     async fn step(&self, reading: &mut Reading) -> Result<bool, DispatchError> {
-        let events = self.log.read_all(reading.at, EVENTS_PER_READ).await?;
+        let events = self.log.read_new(reading.at, EVENTS_PER_READ).await?;
         for event in &events {
             reading.fold::<P>(event);
             self.see(event).await?;

@@ -42,6 +42,8 @@ const NEXT_VIEWS_FILE: &str = "views.next.db";
 
 const READERS_MAX: u32 = 4;
 const POSTGRES_CONNECTIONS_MAX: u32 = 8;
+/// Prepared statements of one connection: the projector's inserts come in several sizes each.
+const STATEMENTS_MAX: usize = 512;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -304,6 +306,7 @@ async fn open_sqlite_file(
         .foreign_keys(true)
         // What is deleted, such as the key of an erased project, is overwritten.
         .pragma("secure_delete", "fast")
+        .statement_cache_capacity(STATEMENTS_MAX)
         .busy_timeout(BUSY_TIMEOUT);
     let writer = sqlite_pool().max_connections(1).connect_with(options.clone()).await?;
     let readers =
@@ -341,7 +344,16 @@ fn remove_sqlite_file(file: &Path) -> Result<(), DatabaseError> {
 }
 
 fn with_schema(options: &PgConnectOptions, schema: &str) -> PgConnectOptions {
-    options.clone().application_name("sam").options([("search_path", schema), ("jit", "off")])
+    let options = options
+        .clone()
+        .application_name("sam")
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .options([("search_path", schema), ("jit", "off")]);
+    match schema {
+        LOG_SCHEMA => options,
+        // Rows and checkpoint are lost together, if the machine is, and come again from the log.
+        _ => options.options([("synchronous_commit", "off")]),
+    }
 }
 
 async fn open_schema(options: &PgConnectOptions, schema: &str) -> Result<SqlPool, DatabaseError> {

@@ -22,9 +22,10 @@ use crate::{
     database::Database,
     error::DatabaseError,
     event_log::{
-        appender::{Appender, Submitted},
+        appender::{Appender, Submitted, Told},
         latency::Latencies,
         store::Store,
+        tail::Tail,
         wake::Wake,
     },
     sql::SqlPool,
@@ -36,6 +37,7 @@ mod appender;
 mod batch;
 mod fair_queue;
 mod hash;
+mod heads;
 mod latency;
 mod metadata;
 mod postgres;
@@ -43,6 +45,7 @@ mod raw;
 mod reader;
 mod sqlite;
 mod store;
+mod tail;
 mod wake;
 
 pub use append::{
@@ -91,6 +94,7 @@ struct Shared {
     pool: SqlPool,
     submit: mpsc::Sender<Submitted>,
     wake: Wake,
+    tail: Tail,
     tasks: Tasks,
     failure: watch::Receiver<Option<String>>,
     latencies: Latencies,
@@ -106,17 +110,22 @@ impl EventLog {
         let store = Store::open(database).await?;
         let tasks = Tasks::default();
         let (failed, failure) = watch::channel(None);
-        let appender = Appender::new(store, submitted, wake.clone(), options.retry_max, failed);
+        let tail = Tail::default();
+        let told = Told { wake: wake.clone(), tail: tail.clone(), failure: failed };
+        let appender = Appender::new(store, submitted, told, options.retry_max);
         tasks.start("appender", appender.run(tasks.stopped()));
         let listen = wake::listen(pool.clone(), wake.clone());
         tasks.start("wake", task::until(tasks.stopped(), listen));
         let poll = wake::poll(pool.clone(), wake.clone(), options.poll_interval);
         tasks.start("poll", task::until(tasks.stopped(), poll));
+        let announce = wake::announce(pool.clone(), wake.clone());
+        tasks.start("announce", task::until(tasks.stopped(), announce));
         Ok(Self {
             shared: Arc::new(Shared {
                 pool,
                 submit,
                 wake,
+                tail,
                 tasks,
                 failure,
                 latencies: Latencies::default(),
@@ -188,6 +197,19 @@ impl EventLog {
         positions: &[Position],
     ) -> Result<Vec<RecordedEvent>, DatabaseError> {
         reader::read_positions(&self.shared.pool, positions).await
+    }
+
+    /// The same for a reader that keeps up: what this process appended a moment ago comes from memory,
+    /// everything else from the database. Auditors, who doubt the database, read all.
+    pub async fn read_new(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Arc<RecordedEvent>>, DatabaseError> {
+        if let Some(events) = self.shared.tail.after(after, limit) {
+            return Ok(events);
+        }
+        Ok(self.read_all(after, limit).await?.into_iter().map(Arc::new).collect())
     }
 
     /// The position of the last event in the log; 0 when it is empty.

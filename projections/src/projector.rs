@@ -12,6 +12,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future;
 use planted_bug::is_planted;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -25,6 +26,7 @@ use crate::{
     event_log::{EventLog, Position, RecordedEvent},
     projection::{Projection, Recorded},
     projector::{
+        batch::{Batch, read},
         rebuild::Rebuild,
         side::{Shared, Side},
     },
@@ -32,6 +34,7 @@ use crate::{
 };
 
 mod asked;
+mod batch;
 mod check;
 mod grouping;
 mod rebuild;
@@ -43,7 +46,11 @@ pub use check::{Checked, DIFFERENCES_TOLD_MAX, RowDifference};
 /// theirs; the error says why it cannot.
 pub type Decode<E> = fn(&RecordedEvent) -> Result<Option<E>, String>;
 
-const BATCH_EVENTS_MAX: usize = 512;
+const BATCH_EVENTS_MAX: usize = 2048;
+
+/// Between the beginnings of two batches of a busy log: several small ones cost more than one.
+/// The first event after a pause does not wait.
+const BATCH_PERIOD_MIN: Duration = Duration::from_millis(5);
 const RETRY_PERIOD: Duration = Duration::from_millis(500);
 const FOLLOW_PERIOD: Duration = Duration::from_millis(250);
 /// While another process is known to be projecting what is new.
@@ -171,6 +178,10 @@ struct Worker<E> {
     projected: watch::Sender<Position>,
     requests: mpsc::Receiver<RebuildRequest>,
     live: Option<Side<E>>,
+    /// What comes next on the live side, where it was read already.
+    ahead: Option<Batch<E>>,
+    /// When the last batch of the live side was begun.
+    begun_at: Option<Instant>,
     /// The rebuild on its way, and who waits for it.
     rebuild: Option<(Rebuild<E>, Option<RebuildReply>)>,
     /// When the table of requests was read last.
@@ -183,7 +194,16 @@ impl<E: Send + Sync + 'static> Worker<E> {
         projected: watch::Sender<Position>,
         requests: mpsc::Receiver<RebuildRequest>,
     ) -> Self {
-        Self { projector, projected, requests, live: None, rebuild: None, asked_at: None }
+        Self {
+            projector,
+            projected,
+            requests,
+            live: None,
+            ahead: None,
+            begun_at: None,
+            rebuild: None,
+            asked_at: None,
+        }
     }
 
     fn position(&self) -> Position {
@@ -259,12 +279,12 @@ impl<E: Send + Sync + 'static> Worker<E> {
             self.start_rebuild(request).await;
         }
         self.look_what_is_asked().await?;
-        let n_events = self.step().await?;
+        // What nobody told of yet is told of soon; without news there is nothing to ask for.
+        if *head.borrow() > self.position() && self.step().await? > 0 && self.rebuild.is_none() {
+            return Ok(());
+        }
         if self.rebuild.is_some() {
             return self.step_rebuild().await;
-        }
-        if n_events > 0 {
-            return Ok(());
         }
         let position = self.position();
         let request = tokio::select! {
@@ -278,6 +298,8 @@ impl<E: Send + Sync + 'static> Worker<E> {
         };
         if let Some(request) = request {
             self.start_rebuild(request).await;
+        } else if let Some(begun_at) = self.begun_at {
+            tokio::time::sleep_until(begun_at + BATCH_PERIOD_MIN).await;
         }
         Ok(())
     }
@@ -324,17 +346,32 @@ impl<E: Send + Sync + 'static> Worker<E> {
     }
 
     /// Projects one batch on the live side; tells how many events there were.
+    ///
+    /// While there is more than one batch to do, the next one is read meanwhile.
     async fn step(&mut self) -> Result<usize, DatabaseError> {
         let Some(live) = &mut self.live else { return Ok(0) };
         let Some(after) = live.position() else { return Ok(0) };
-        let (events, to) = read(&self.projector, after).await?;
-        if to == after {
+        self.begun_at = Some(Instant::now());
+        let ahead = self.ahead.take().filter(|ahead| ahead.after == after);
+        let batch = match ahead {
+            Some(batch) => batch,
+            None => read(&self.projector, after).await?,
+        };
+        let n_events = batch.n_read();
+        if n_events == 0 {
             return Ok(0);
         }
-        live.project(&events, to).await?;
+        if n_events < BATCH_EVENTS_MAX {
+            live.project(&batch.events, batch.to).await?;
+        } else {
+            let project = live.project(&batch.events, batch.to);
+            let (projected, next) = future::join(project, read(&self.projector, batch.to)).await;
+            projected?;
+            self.ahead = Some(next?);
+        }
         let live = self.live.as_ref().expect("it was there above");
         self.publish(live);
-        Ok(usize::try_from(to - after).unwrap_or(usize::MAX))
+        Ok(n_events)
     }
 
     async fn start_rebuild(&mut self, (name, reply): RebuildRequest) {
@@ -366,7 +403,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
         };
         if let Some(after) = rebuild.side.position().filter(|position| *position < target) {
             let stepped = match read(&self.projector, after).await {
-                Ok((mut events, to)) => {
+                Ok(Batch { mut events, to, .. }) => {
                     let to = to.min(target);
                     events.retain(|event| event.position <= to);
                     if is_planted("rebuild_that_skips_a_type") {
@@ -423,43 +460,6 @@ fn answer(reply: Option<RebuildReply>, result: Result<Position, DatabaseError>) 
         (None, Err(error)) => tracing::error!(error = describe(&error), "a rebuild failed"),
         (None, Ok(_)) => {}
     }
-}
-
-/// Reads and decodes one batch; tells also up to which position it goes.
-async fn read<E: Send + Sync>(
-    projector: &Projector<E>,
-    after: Position,
-) -> Result<(Vec<Recorded<E>>, Position), DatabaseError> {
-    let events = projector.log.read_all(after, BATCH_EVENTS_MAX).await?;
-    let to = events.last().map_or(after, |event| event.position);
-    let mut decoded = Vec::with_capacity(events.len());
-    for event in events {
-        match (projector.decode)(&event) {
-            Ok(None) => {}
-            Ok(Some(decoded_event)) => decoded.push(Recorded {
-                position: event.position,
-                stream: event.stream,
-                sequence: event.sequence,
-                metadata: event.metadata,
-                event: decoded_event,
-            }),
-            Err(error) => pass_over(projector, &event, &error).await?,
-        }
-    }
-    Ok((decoded, to))
-}
-
-async fn pass_over<E>(
-    projector: &Projector<E>,
-    event: &RecordedEvent,
-    error: &str,
-) -> Result<(), DatabaseError> {
-    let RecordedEvent { position, event_type, .. } = event;
-    tracing::error!(position, event_type, error, "an event cannot be decoded and is passed over");
-    let note = "INSERT INTO undecoded_events (position, error) VALUES ($1, $2)
-        ON CONFLICT (position) DO NOTHING";
-    projector.database.views().execute(note, (*position, error)).await?;
-    Ok(())
 }
 
 fn describe(error: &DatabaseError) -> String {

@@ -16,7 +16,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use crate::error::DatabaseError;
+use crate::{error::DatabaseError, task};
 
 mod value;
 
@@ -102,7 +102,13 @@ impl SqlPool {
     pub async fn begin(&self) -> Result<SqlTransaction, DatabaseError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => {
-                SqlTransaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
+                // To its end even if the caller goes away: cut short between the statement and its
+                // answer, it would leave the one writing connection within a transaction for ever.
+                let writer = writer.clone();
+                let begin = async move { writer.begin_with("BEGIN IMMEDIATE").await };
+                let begun = task::to_its_end(begin).await;
+                let begun = begun.ok_or_else(|| DatabaseError::failed("the program ends"))?;
+                SqlTransaction::Sqlite(begun?)
             }
             Self::Postgres(pool) => SqlTransaction::Postgres(pool.begin().await?),
         })

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Mutex};
 
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     task::{JoinError, JoinHandle},
 };
 
@@ -53,6 +53,18 @@ impl Tasks {
 /// Starts a task that ends by itself, such as one that feeds a stream until nobody reads it.
 pub(crate) fn detach(task: impl Future<Output = ()> + Send + 'static) {
     drop(spawn(task));
+}
+
+/// Runs work that must not be cut short, whatever becomes of the caller. `None` when the program ends.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    detach(async move {
+        // Nobody waiting any more is fine: then what was made is dropped.
+        let _ = done.send(work.await);
+    });
+    result.await.ok()
 }
 
 /// Runs a task until it ends or `stopped` does.

@@ -22,6 +22,7 @@ use crate::{
         batch::Prepared,
         fair_queue::{FairQueue, Limits, Weight},
         store::{CommitError, Outcomes, Store},
+        tail::Tail,
         wake::Wake,
     },
 };
@@ -43,29 +44,35 @@ pub(super) struct Submitted {
     pub(super) reply: Reply,
 }
 
+/// Who hears of what was committed, besides the callers.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) wake: Wake,
+    pub(super) tail: Tail,
+    /// Why the storage cannot be trusted any more, once that is so.
+    pub(super) failure: watch::Sender<Option<String>>,
+}
+
 #[derive(Debug)]
 pub(super) struct Appender {
     store: Store,
     submitted: mpsc::Receiver<Submitted>,
     queue: FairQueue<Submitted>,
-    wake: Wake,
+    told: Told,
     retry_max: Duration,
     /// The last batch was given up. Later ones get one try, so that their callers need not wait too.
     is_away: bool,
-    /// Why the storage cannot be trusted any more, once that is so.
-    failure: watch::Sender<Option<String>>,
 }
 
 impl Appender {
     pub(super) fn new(
         store: Store,
         submitted: mpsc::Receiver<Submitted>,
-        wake: Wake,
+        told: Told,
         retry_max: Duration,
-        failure: watch::Sender<Option<String>>,
     ) -> Self {
         let queue = FairQueue::new();
-        Self { store, submitted, queue, wake, retry_max, is_away: false, failure }
+        Self { store, submitted, queue, told, retry_max, is_away: false }
     }
 
     /// Appends until `stopped`, and then what is still queued.
@@ -110,16 +117,16 @@ impl Appender {
                 // One of them is bad; the others should not pay for it.
                 for (append, reply) in appends.into_iter().zip(replies) {
                     let outcome = self.commit(std::slice::from_ref(&append)).await;
-                    self.answer(outcome, vec![reply]);
+                    self.answer(outcome, vec![append], vec![reply]);
                 }
             }
-            outcome => self.answer(outcome, replies),
+            outcome => self.answer(outcome, appends, replies),
         }
     }
 
     /// Commits a batch, again and again while the database is away.
     async fn commit(&mut self, appends: &[Prepared]) -> Result<Outcomes, CommitError> {
-        if let Some(reason) = self.failure.borrow().clone() {
+        if let Some(reason) = self.told.failure.borrow().clone() {
             return Err(CommitError::Broken(reason));
         }
         let deadline = Instant::now() + self.retry_max;
@@ -149,13 +156,15 @@ impl Appender {
         }
     }
 
-    fn answer(&mut self, outcome: Result<Outcomes, CommitError>, replies: Vec<Reply>) {
+    fn answer(
+        &mut self,
+        outcome: Result<Outcomes, CommitError>,
+        appends: Vec<Prepared>,
+        replies: Vec<Reply>,
+    ) {
         match outcome {
             Ok(outcomes) => {
-                let head = outcomes.iter().flatten().map(|appended| appended.position).max();
-                if let Some(head) = head {
-                    self.wake.advance(head);
-                }
+                self.tell(appends, &outcomes);
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     // A caller that went away does not mind.
                     let _ = reply.send(outcome);
@@ -164,12 +173,25 @@ impl Appender {
             Err(error) => {
                 if let CommitError::Broken(reason) = &error {
                     tracing::error!(reason, "the storage failed; nothing is appended any more");
-                    self.failure.send_replace(Some(reason.clone()));
+                    self.told.failure.send_replace(Some(reason.clone()));
                 }
                 for reply in replies {
                     let _ = reply.send(Err(to_append_error(&error)));
                 }
             }
+        }
+    }
+
+    /// Lets readers have what is on disk now.
+    fn tell(&self, appends: Vec<Prepared>, outcomes: &Outcomes) {
+        let recorded = appends.into_iter().zip(outcomes).filter_map(|(append, outcome)| {
+            let appended = outcome.as_ref().ok().filter(|appended| !appended.is_repeat)?;
+            Some(append.into_recorded(appended.position))
+        });
+        self.told.tail.push(recorded.flatten());
+        let head = outcomes.iter().flatten().map(|appended| appended.position).max();
+        if let Some(head) = head {
+            self.told.wake.advance_own(head);
         }
     }
 }

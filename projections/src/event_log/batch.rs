@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::event_log::{
     APPEND_BYTES_MAX, APPEND_EVENTS_MAX, Append, AppendError, Appended, ChainLink, FIRST_HASH,
-    Hash, Metadata, NewContent, NewEvent, Position, StreamId, append::to_micros, chain,
+    Hash, Metadata, NewContent, NewEvent, Position, RecordedEvent, StreamId, append::to_micros,
+    chain,
 };
 
 const NAME_BYTES_MAX: usize = 200;
@@ -24,7 +25,9 @@ pub(super) struct Prepared {
     pub(super) project: Option<Uuid>,
     pub(super) epoch: Option<u64>,
     pub(super) command: Uuid,
-    pub(super) metadata: String,
+    pub(super) metadata: Metadata,
+    /// The metadata as it is stored and hashed.
+    pub(super) metadata_text: String,
     pub(super) events: Vec<PreparedEvent>,
     pub(super) contents: Vec<NewContent>,
     pub(super) n_bytes: usize,
@@ -41,8 +44,8 @@ pub(super) struct PreparedEvent {
 impl Prepared {
     pub(super) fn new(mut append: Append) -> Result<Self, AppendError> {
         let command = append.metadata.command;
-        let at = to_micros(append.metadata.at);
-        let metadata = Metadata { at, ..append.metadata.clone() }.to_canonical_json();
+        append.metadata.at = to_micros(append.metadata.at);
+        let metadata_text = append.metadata.to_canonical_json();
         let n_events = append.events.len();
         let of_events: usize = append
             .events
@@ -51,7 +54,7 @@ impl Prepared {
                 event.payload.len()
                     + event.event_type.len()
                     + event.event_version.len()
-                    + metadata.len()
+                    + metadata_text.len()
             })
             .sum();
         let of_contents: usize = append
@@ -68,7 +71,7 @@ impl Prepared {
         }
         check_name(&append.stream.kind)?;
         let new_events = std::mem::take(&mut append.events);
-        let events = chain_events(&append, new_events, &metadata)?;
+        let events = chain_events(&append, new_events, &metadata_text)?;
         Ok(Self {
             stream_id_text: append.stream.id.to_string(),
             stream: append.stream,
@@ -77,7 +80,8 @@ impl Prepared {
             project: append.project,
             epoch: append.epoch,
             command,
-            metadata,
+            metadata: append.metadata,
+            metadata_text,
             events,
             contents: append.contents,
             n_bytes,
@@ -86,6 +90,24 @@ impl Prepared {
 
     pub(super) fn last_hash(&self) -> Hash {
         self.events.last().map_or(self.previous_hash, |event| event.hash)
+    }
+
+    /// The events as they are in the log, once they are there: the last one at this position.
+    pub(super) fn into_recorded(self, last: Position) -> impl Iterator<Item = RecordedEvent> {
+        let Self { stream, expected, metadata, metadata_text, events, .. } = self;
+        let before = last - events.len() as u64;
+        (1..).zip(events).map(move |(n, event)| RecordedEvent {
+            position: before + n,
+            stream: stream.clone(),
+            sequence: expected + n,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            payload: event.payload,
+            metadata: metadata.clone(),
+            metadata_text: metadata_text.clone(),
+            hash: event.hash,
+            damage: None,
+        })
     }
 }
 

@@ -3,9 +3,10 @@
 //! Stored as JSON text with its keys in order and all values strings, which is also what cqrs-es
 //! reads as the metadata of an event.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{borrow::Cow, str::FromStr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{error::DatabaseError, event_log::Position};
@@ -54,21 +55,31 @@ pub struct Metadata {
     pub at: DateTime<Utc>,
 }
 
+/// The fields as they are stored: all texts, in the order of their names.
+#[derive(Deserialize, Serialize)]
+struct Stored<'a> {
+    #[serde(borrow)]
+    actor: Cow<'a, str>,
+    #[serde(borrow)]
+    at: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    causation: Option<Cow<'a, str>>,
+    command: Uuid,
+    correlation: Uuid,
+}
+
 impl Metadata {
     /// The text that is stored and hashed.
     #[must_use]
     pub fn to_canonical_json(&self) -> String {
-        let fields: BTreeMap<&str, String> = [
-            ("actor", Some(self.actor.clone())),
-            ("at", Some(self.at.to_rfc3339_opts(SecondsFormat::Micros, true))),
-            ("causation", self.causation.map(|cause| cause.to_string())),
-            ("command", Some(self.command.to_string())),
-            ("correlation", Some(self.correlation.to_string())),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
-        serde_json::to_string(&fields).expect("a map of strings is always JSON")
+        let stored = Stored {
+            actor: Cow::Borrowed(&self.actor),
+            at: self.at.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
+            causation: self.causation.map(|cause| cause.to_string().into()),
+            command: self.command,
+            correlation: self.correlation,
+        };
+        serde_json::to_string(&stored).expect("texts and ids are always JSON")
     }
 
     /// What stands in for a text that cannot be read.
@@ -84,25 +95,42 @@ impl Metadata {
 
     /// Reads the stored text.
     pub fn from_json(text: &str) -> Result<Self, DatabaseError> {
-        let mut fields: BTreeMap<String, String> = serde_json::from_str(text)
-            .map_err(|error| DatabaseError::failed(format!("metadata is malformed: {error}")))?;
-        let mut take = |name: &str| {
-            fields
-                .remove(name)
-                .ok_or_else(|| DatabaseError::failed(format!("metadata has no {name}")))
+        let malformed = |error: &dyn std::fmt::Display| {
+            DatabaseError::failed(format!("metadata is malformed: {error}"))
         };
-        let id = |text: String| {
-            Uuid::parse_str(&text)
-                .map_err(|error| DatabaseError::failed(format!("metadata is malformed: {error}")))
-        };
-        let at = DateTime::parse_from_rfc3339(&take("at")?)
-            .map_err(|error| DatabaseError::failed(format!("metadata is malformed: {error}")))?;
+        let stored: Stored<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        let at = DateTime::parse_from_rfc3339(&stored.at).map_err(|error| malformed(&error))?;
         Ok(Self {
-            actor: take("actor")?,
-            command: id(take("command")?)?,
-            correlation: id(take("correlation")?)?,
+            actor: stored.actor.into_owned(),
+            command: stored.command,
+            correlation: stored.correlation,
             at: at.with_timezone(&Utc),
-            causation: fields.remove("causation").map(|text| text.parse()).transpose()?,
+            causation: stored.causation.map(|text| text.parse()).transpose()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{Cause, Metadata};
+
+    #[test]
+    fn the_text_is_for_ever_the_same() {
+        let mut metadata = Metadata {
+            actor: "account \"a\"".into(),
+            command: Uuid::from_u128(1),
+            causation: None,
+            correlation: Uuid::from_u128(2),
+            at: "2026-01-01T12:00:00.123456Z".parse().unwrap(),
+        };
+        let without_cause = r#"{"actor":"account \"a\"","at":"2026-01-01T12:00:00.123456Z","command":"00000000-0000-0000-0000-000000000001","correlation":"00000000-0000-0000-0000-000000000002"}"#;
+        assert_eq!(metadata.to_canonical_json(), without_cause);
+        assert_eq!(Metadata::from_json(without_cause).unwrap(), metadata);
+        metadata.causation = Some(Cause::Event(7));
+        let text = metadata.to_canonical_json();
+        assert!(text.contains(r#"Z","causation":"7","command""#), "{text}");
+        assert_eq!(Metadata::from_json(&text).unwrap(), metadata);
     }
 }

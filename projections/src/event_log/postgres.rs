@@ -1,8 +1,9 @@
-//! Commits a batch to PostgreSQL in four round trips, on a connection of the appender's own.
+//! Commits a batch to PostgreSQL, on a connection of the appender's own.
 //!
-//! The transaction is spoken by hand: `BEGIN` travels with the statement that takes the head, and the
-//! notification with the insert. Whenever something goes wrong the connection is dropped, which rolls
-//! back whatever was open.
+//! In one round trip where the appender knows enough: a statement that moves the head only from where it
+//! is believed to be, and writes only if it moved, is a transaction by itself. In four where the log has to
+//! be asked: then the transaction is spoken by hand, and `BEGIN` travels with the statement that takes
+//! the head. Whenever something goes wrong the connection is dropped, which rolls back whatever was open.
 
 use std::time::Duration;
 
@@ -13,11 +14,15 @@ use sqlx::{
 
 use crate::event_log::{
     Appended,
-    batch::{Known, Prepared, Row, contents_won, judge, rows_won},
+    batch::{Known, Prepared, contents_won, judge, rows_won},
+    heads::{Foreseen, Heads},
     reader::to_hash,
-    store::{CommitError, Outcomes, n_events, outcomes, to_i64, to_u64},
-    wake::CHANNEL,
+    store::{CommitError, Outcomes, outcomes, to_i64, to_u64},
 };
+
+/// Takes the head lock until the transaction ends.
+const TAKE_HEAD: &str =
+    "BEGIN; SELECT position, epoch::BIGINT AS epoch FROM log_head WHERE id = 1 FOR UPDATE";
 
 /// For each append: the head of its stream, and the last event of its command; beside it the epoch
 /// of the lease. A statement of its own, so that its snapshot is younger than the head lock.
@@ -37,21 +42,28 @@ const LOOK_UP: &str = "
         ORDER BY command_ordinal DESC LIMIT 1) AS answer ON true
     ORDER BY asked.n";
 
-const INSERT: &str = "
-    WITH recorded AS (
+/// Moves the head, and with it writes all rows; answers with no row, and writes none, if the head was
+/// not where it was believed to be.
+const APPEND: &str = "
+    WITH head AS (
+        UPDATE log_head SET position = $16 WHERE id = 1 AND position = $17 AND epoch = $18
+        RETURNING id
+    ), recorded AS (
         INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type,
             event_version, payload, metadata, command_id, command_ordinal, hash)
-        SELECT position, kind, id, sequence, type, version, payload::json, metadata::json,
+        SELECT row.position, kind, row.id, sequence, type, version, payload::json, metadata::json,
             command, ordinal, hash
-        FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[],
-            $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::bytea[])
+        FROM head, UNNEST($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[],
+            $6::text[], $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::bytea[])
             AS row (position, kind, id, sequence, type, version, payload, metadata, command,
                 ordinal, hash)
     ), stored AS (
         INSERT INTO contents (id, project, nonce, ciphertext)
-        SELECT * FROM UNNEST($12::uuid[], $13::uuid[], $14::bytea[], $15::bytea[])
+        SELECT row.id, project, nonce, ciphertext
+        FROM head, UNNEST($12::uuid[], $13::uuid[], $14::bytea[], $15::bytea[])
+            AS row (id, project, nonce, ciphertext)
     )
-    SELECT pg_notify($16, $17)";
+    SELECT id FROM head";
 
 /// A head lock that is not had in this time is somebody's open transaction; see the options below.
 const LOCK_TIMEOUT: &str = "10s";
@@ -66,6 +78,7 @@ pub(super) struct PostgresStore {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
     epoch: i64,
+    heads: Heads,
 }
 
 impl PostgresStore {
@@ -74,7 +87,7 @@ impl PostgresStore {
             ("lock_timeout", LOCK_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
         ]);
-        Self { options, connection: None, epoch }
+        Self { options, connection: None, epoch, heads: Heads::default() }
     }
 
     pub(super) async fn commit(&mut self, batch: &[Prepared]) -> Result<Outcomes, CommitError> {
@@ -83,9 +96,12 @@ impl PostgresStore {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let outcomes = self.write(&mut connection, batch).await?;
-        self.connection = Some(connection);
-        Ok(outcomes)
+        let written = self.write(&mut connection, batch).await;
+        match &written {
+            Ok(_) => self.connection = Some(connection),
+            Err(_) => self.heads.forget(),
+        }
+        written
     }
 
     async fn connect(&self) -> Result<PgConnection, CommitError> {
@@ -99,34 +115,50 @@ impl PostgresStore {
     }
 
     async fn write(
-        &self,
+        &mut self,
         connection: &mut PgConnection,
         batch: &[Prepared],
     ) -> Result<Outcomes, CommitError> {
-        let n_events = n_events(batch);
-        let begin = format!(
-            "BEGIN; UPDATE log_head SET position = position + {n_events} WHERE id = 1 \
-             RETURNING position, epoch"
-        );
-        let head = connection.fetch_one(begin.as_str()).await?;
+        if let Some(foreseen) = self.heads.foresee(batch) {
+            match append(connection, batch, &foreseen, self.epoch).await {
+                Ok(true) => {
+                    let Foreseen { verdicts, position, .. } = foreseen;
+                    self.heads.advance(batch, &verdicts, position);
+                    return Ok(outcomes(verdicts));
+                }
+                // The log will say what was different.
+                Ok(false) | Err(CommitError::Rejected(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.write_asking(connection, batch).await
+    }
+
+    /// Decides under the head lock, by what the log says.
+    async fn write_asking(
+        &mut self,
+        connection: &mut PgConnection,
+        batch: &[Prepared],
+    ) -> Result<Outcomes, CommitError> {
+        let head = connection.fetch_one(TAKE_HEAD).await?;
         if head.try_get::<i64, _>("epoch")? != self.epoch {
             return Err(CommitError::Fenced);
         }
-        let base = to_u64(head.try_get::<i64, _>("position")? - n_events)?;
+        let base = to_u64(head.try_get::<i64, _>("position")?)?;
         let (known, lease_epoch) = look_up(connection, batch).await?;
+        self.heads.learn(batch, &known, base);
         let (verdicts, position) = judge(batch, &known, base, lease_epoch);
-        let rows = rows_won(batch, &verdicts);
-        if rows.is_empty() {
+        if position == base {
             connection.execute("ROLLBACK").await?;
             return Ok(outcomes(verdicts));
         }
-        insert(connection, &rows, &contents_won(batch, &verdicts), position).await?;
-        if i64::try_from(rows.len()).unwrap_or_default() != n_events {
-            let set_head = sqlx::query("UPDATE log_head SET position = $1 WHERE id = 1");
-            set_head.bind(to_i64(position)).execute(&mut *connection).await?;
+        let judged = Foreseen { base, verdicts, position };
+        if !append(connection, batch, &judged, self.epoch).await? {
+            return Err(CommitError::Broken("the head moved under its lock".into()));
         }
         connection.execute("COMMIT").await?;
-        Ok(outcomes(verdicts))
+        self.heads.advance(batch, &judged.verdicts, position);
+        Ok(outcomes(judged.verdicts))
     }
 }
 
@@ -162,16 +194,19 @@ fn known(row: &PgRow) -> Result<Known, CommitError> {
     Ok(known)
 }
 
-async fn insert(
+/// Writes what won. `false` when the head was elsewhere, and nothing was written.
+async fn append(
     connection: &mut PgConnection,
-    rows: &[Row<'_>],
-    contents: &[&crate::event_log::NewContent],
-    position: u64,
-) -> Result<(), CommitError> {
-    fn column<'a, T>(rows: &[Row<'a>], value: impl Fn(&Row<'a>) -> T) -> Vec<T> {
+    batch: &[Prepared],
+    foreseen: &Foreseen,
+    epoch: i64,
+) -> Result<bool, CommitError> {
+    let rows = &rows_won(batch, &foreseen.verdicts);
+    let contents = contents_won(batch, &foreseen.verdicts);
+    fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
         rows.iter().map(value).collect()
     }
-    sqlx::query(INSERT)
+    let moved = sqlx::query(APPEND)
         .bind(column(rows, |row| to_i64(row.position)))
         .bind(column(rows, |row| row.append.stream.kind.as_str()))
         .bind(column(rows, |row| row.append.stream_id_text.as_str()))
@@ -179,17 +214,18 @@ async fn insert(
         .bind(column(rows, |row| row.event.event_type.as_str()))
         .bind(column(rows, |row| row.event.event_version.as_str()))
         .bind(column(rows, |row| row.event.payload.as_str()))
-        .bind(column(rows, |row| row.append.metadata.as_str()))
+        .bind(column(rows, |row| row.append.metadata_text.as_str()))
         .bind(column(rows, |row| row.append.command))
         .bind(column(rows, |row| to_i64(row.ordinal)))
         .bind(column(rows, |row| row.event.hash.as_slice()))
-        .bind(contents.iter().map(|content| content.id).collect::<Vec<_>>())
-        .bind(contents.iter().map(|content| content.project).collect::<Vec<_>>())
-        .bind(contents.iter().map(|content| content.nonce.as_slice()).collect::<Vec<_>>())
-        .bind(contents.iter().map(|content| content.ciphertext.as_slice()).collect::<Vec<_>>())
-        .bind(CHANNEL)
-        .bind(position.to_string())
-        .execute(connection)
+        .bind(column(&contents, |content| content.id))
+        .bind(column(&contents, |content| content.project))
+        .bind(column(&contents, |content| content.nonce.as_slice()))
+        .bind(column(&contents, |content| content.ciphertext.as_slice()))
+        .bind(to_i64(foreseen.position))
+        .bind(to_i64(foreseen.base))
+        .bind(epoch)
+        .fetch_optional(connection)
         .await?;
-    Ok(())
+    Ok(moved.is_some())
 }

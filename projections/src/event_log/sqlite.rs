@@ -6,17 +6,24 @@ use planted_bug::is_planted;
 use serde_json::json;
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
-use crate::event_log::{
-    Appended, NewContent,
-    batch::{Known, Prepared, Row, contents_won, judge, rows_won},
-    reader::to_hash,
-    store::{CommitError, Outcomes, n_events, outcomes, to_i64, to_u64},
+use crate::{
+    event_log::{
+        Appended, NewContent,
+        batch::{Known, Prepared, Row, contents_won, judge, rows_won},
+        heads::{Foreseen, Heads},
+        reader::to_hash,
+        store::{CommitError, Outcomes, outcomes, to_i64, to_u64},
+    },
+    sql::SqliteQuery,
 };
 
-const TAKE_HEAD: &str =
-    "UPDATE log_head SET position = position + $1 WHERE id = 1 RETURNING position, epoch";
+const HEAD: &str = "SELECT position, epoch FROM log_head WHERE id = 1";
 
-const SET_HEAD: &str = "UPDATE log_head SET position = $1 WHERE id = 1";
+/// Fails where the head is not where it was believed to be: it may not be null.
+const MOVE_HEAD: &str = "UPDATE log_head
+    SET position = CASE WHEN position = $1 AND epoch = $2 THEN $3 END WHERE id = 1;";
+
+const HEAD_VALUES: usize = 3;
 
 /// For each append: the head of its stream, and the last event of its command.
 const LOOK_UP: &str = "
@@ -45,44 +52,60 @@ const EVENT_COLUMNS: usize = 11;
 const PLANTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Rows per statement, largest first: few enough texts that all of them stay prepared.
-const CHUNKS: [usize; 4] = [64, 16, 4, 1];
+const CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     writer: SqlitePool,
     epoch: i64,
+    heads: Heads,
     /// One insert statement for each size in [`CHUNKS`].
     inserts: [String; CHUNKS.len()],
+    /// The same, with the statement that moves the head before it: one trip to SQLite's thread less.
+    first_inserts: [String; CHUNKS.len()],
 }
 
 impl SqliteStore {
     pub(super) fn new(writer: SqlitePool, epoch: i64) -> Self {
-        let inserts = CHUNKS.map(|n_rows| {
-            let row = |n: usize| {
-                let places: Vec<String> =
-                    (1..=EVENT_COLUMNS).map(|k| format!("${}", n * EVENT_COLUMNS + k)).collect();
-                format!("({})", places.join(","))
-            };
-            let rows: Vec<String> = (0..n_rows).map(row).collect();
-            format!("{INSERT_EVENTS}{}", rows.join(","))
-        });
-        Self { writer, epoch, inserts }
+        let inserts = CHUNKS.map(|n_rows| insert_sql(n_rows, 0));
+        let first_inserts =
+            CHUNKS.map(|n_rows| format!("{MOVE_HEAD} {}", insert_sql(n_rows, HEAD_VALUES)));
+        Self { writer, epoch, heads: Heads::default(), inserts, first_inserts }
     }
 
-    pub(super) async fn commit(&self, batch: &[Prepared]) -> Result<Outcomes, CommitError> {
+    pub(super) async fn commit(&mut self, batch: &[Prepared]) -> Result<Outcomes, CommitError> {
+        let written = self.write(batch).await;
+        if written.is_err() {
+            self.heads.forget();
+        }
+        written
+    }
+
+    async fn write(&mut self, batch: &[Prepared]) -> Result<Outcomes, CommitError> {
+        if !is_planted("read_by_identity_column")
+            && let Some(foreseen) = self.heads.foresee(batch)
+        {
+            let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            match self.append(transaction, batch, &foreseen, true).await {
+                Ok(()) => return Ok(self.advanced(batch, foreseen)),
+                // The log will say what was different.
+                Err(CommitError::Rejected(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.write_asking(batch).await
+    }
+
+    /// Decides under the head lock, by what the log says.
+    async fn write_asking(&mut self, batch: &[Prepared]) -> Result<Outcomes, CommitError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let n_events = n_events(batch);
-        let head = sqlx::query(TAKE_HEAD).bind(n_events).fetch_one(&mut *transaction).await?;
+        let head = sqlx::query(HEAD).fetch_one(&mut *transaction).await?;
         if head.try_get::<i64, _>("epoch")? != self.epoch {
             return Err(CommitError::Fenced);
         }
-        let base = to_u64(head.try_get::<i64, _>("position")? - n_events)?;
-        if is_planted("read_by_identity_column") {
-            transaction.commit().await?;
-            tokio::time::sleep(PLANTED_PAUSE * u32::from(base % 3 == 0)).await;
-            transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        }
+        let base = to_u64(head.try_get::<i64, _>("position")?)?;
         let known = look_up(&mut transaction, batch).await?;
+        self.heads.learn(batch, &known, base);
         let lease_epoch = match batch.iter().any(|append| append.epoch.is_some()) {
             true => sqlx::query_scalar::<_, i64>(LEASE_EPOCH)
                 .fetch_optional(&mut *transaction)
@@ -92,18 +115,56 @@ impl SqliteStore {
             false => None,
         };
         let (verdicts, position) = judge(batch, &known, base, lease_epoch);
-        let rows = rows_won(batch, &verdicts);
-        if rows.is_empty() {
-            // Dropping the transaction gives the head back.
+        if position == base {
+            // Dropping the transaction gives the lock back.
             return Ok(outcomes(verdicts));
         }
-        self.insert(&mut transaction, &rows).await?;
-        for content in contents_won(batch, &verdicts) {
-            insert_content(&mut transaction, content).await?;
+        let mut moves_head = true;
+        if is_planted("read_by_identity_column") {
+            sqlx::query("UPDATE log_head SET position = $1 WHERE id = 1").bind(to_i64(position)).execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            tokio::time::sleep(PLANTED_PAUSE * u32::from(base % 3 == 0)).await;
+            transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            moves_head = false;
         }
-        if i64::try_from(rows.len()).unwrap_or_default() != n_events {
-            let set_head = sqlx::query(SET_HEAD).bind(to_i64(position));
-            set_head.execute(&mut *transaction).await?;
+        let judged = Foreseen { base, verdicts, position };
+        self.append(transaction, batch, &judged, moves_head).await?;
+        Ok(self.advanced(batch, judged))
+    }
+
+    fn advanced(&mut self, batch: &[Prepared], foreseen: Foreseen) -> Outcomes {
+        self.heads.advance(batch, &foreseen.verdicts, foreseen.position);
+        outcomes(foreseen.verdicts)
+    }
+
+    /// Writes what won, and commits it. An error that is no other is that the head was elsewhere.
+    async fn append(
+        &self,
+        mut transaction: Transaction<'static, Sqlite>,
+        batch: &[Prepared],
+        foreseen: &Foreseen,
+        moves_head: bool,
+    ) -> Result<(), CommitError> {
+        let rows = rows_won(batch, &foreseen.verdicts);
+        let mut rest = rows.as_slice();
+        for (n, n_rows) in CHUNKS.into_iter().enumerate() {
+            while rest.len() >= n_rows {
+                let (chunk, others) = rest.split_at(n_rows);
+                let is_first = moves_head && rest.len() == rows.len();
+                rest = others;
+                let query = match is_first {
+                    true => sqlx::query(&self.first_inserts[n])
+                        .bind(to_i64(foreseen.base))
+                        .bind(self.epoch)
+                        .bind(to_i64(foreseen.position)),
+                    false => sqlx::query(&self.inserts[n]),
+                };
+                bind(query, chunk).execute(&mut *transaction).await?;
+            }
+        }
+        assert!(rest.is_empty(), "the smallest chunk is one row");
+        for content in contents_won(batch, &foreseen.verdicts) {
+            insert_content(&mut transaction, content).await?;
         }
         if is_planted("acknowledge_before_commit") {
             let commit = async move {
@@ -112,42 +173,38 @@ impl SqliteStore {
             };
             #[expect(clippy::disallowed_methods, reason = "a planted bug supervises nothing")]
             drop(tokio::spawn(commit));
-            return Ok(outcomes(verdicts));
+            return Ok(());
         }
-        transaction.commit().await?;
-        Ok(outcomes(verdicts))
+        Ok(transaction.commit().await?)
     }
+}
 
-    async fn insert(
-        &self,
-        transaction: &mut Transaction<'static, Sqlite>,
-        mut rows: &[Row<'_>],
-    ) -> Result<(), CommitError> {
-        for (n_rows, sql) in CHUNKS.iter().zip(&self.inserts) {
-            while rows.len() >= *n_rows {
-                let (chunk, rest) = rows.split_at(*n_rows);
-                rows = rest;
-                let mut query = sqlx::query(sql);
-                for row in chunk {
-                    query = query
-                        .bind(to_i64(row.position))
-                        .bind(row.append.stream.kind.as_str())
-                        .bind(row.append.stream_id_text.as_str())
-                        .bind(to_i64(row.sequence))
-                        .bind(row.event.event_type.as_str())
-                        .bind(row.event.event_version.as_str())
-                        .bind(row.event.payload.as_str())
-                        .bind(row.append.metadata.as_str())
-                        .bind(row.append.command.to_string())
-                        .bind(to_i64(row.ordinal))
-                        .bind(row.event.hash.as_slice());
-                }
-                query.execute(&mut **transaction).await?;
-            }
-        }
-        assert!(rows.is_empty(), "the smallest chunk is one row");
-        Ok(())
-    }
+/// An insert of so many rows, whose placeholders begin behind `n_before` others.
+fn insert_sql(n_rows: usize, n_before: usize) -> String {
+    let row = |n: usize| {
+        let places: Vec<String> =
+            (1..=EVENT_COLUMNS).map(|k| format!("${}", n_before + n * EVENT_COLUMNS + k)).collect();
+        format!("({})", places.join(","))
+    };
+    let rows: Vec<String> = (0..n_rows).map(row).collect();
+    format!("{INSERT_EVENTS}{}", rows.join(","))
+}
+
+fn bind<'q>(query: SqliteQuery<'q>, rows: &[Row<'q>]) -> SqliteQuery<'q> {
+    rows.iter().fold(query, |query, row| {
+        query
+            .bind(to_i64(row.position))
+            .bind(row.append.stream.kind.as_str())
+            .bind(row.append.stream_id_text.as_str())
+            .bind(to_i64(row.sequence))
+            .bind(row.event.event_type.as_str())
+            .bind(row.event.event_version.as_str())
+            .bind(row.event.payload.as_str())
+            .bind(row.append.metadata_text.as_str())
+            .bind(row.append.command.to_string())
+            .bind(to_i64(row.ordinal))
+            .bind(row.event.hash.as_slice())
+    })
 }
 
 async fn insert_content(

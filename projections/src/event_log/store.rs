@@ -52,7 +52,7 @@ impl From<sqlx::Error> for CommitError {
 
 #[derive(Debug)]
 pub(super) enum Store {
-    Sqlite(SqliteStore),
+    Sqlite(Box<SqliteStore>),
     Postgres(Box<PostgresStore>),
 }
 
@@ -63,7 +63,7 @@ impl Store {
         let epoch = row.int("epoch")?;
         Ok(match (database.log(), database.postgres_log_options()) {
             (SqlPool::Sqlite { writer, .. }, _) => {
-                Self::Sqlite(SqliteStore::new(writer.clone(), epoch))
+                Self::Sqlite(Box::new(SqliteStore::new(writer.clone(), epoch)))
             }
             (SqlPool::Postgres(_), options) => {
                 let options =
@@ -93,11 +93,6 @@ pub(super) fn outcomes(verdicts: Vec<Verdict>) -> Outcomes {
             Verdict::Refused(error) => Err(error),
         })
         .collect()
-}
-
-pub(super) fn n_events(batch: &[Prepared]) -> i64 {
-    let n_events: usize = batch.iter().map(|append| append.events.len()).sum();
-    i64::try_from(n_events).expect("a batch is small")
 }
 
 pub(super) fn to_i64(number: u64) -> i64 {

@@ -14,18 +14,23 @@ use crate::{
 };
 
 /// The channel that appends of other replicas are announced on.
-pub(super) const CHANNEL: &str = "sam_log";
+const CHANNEL: &str = "sam_log";
 
 const RECONNECT_PERIOD: Duration = Duration::from_secs(1);
+
+/// Between two announcements: each wakes every replica, and costs a lock on the whole server.
+const ANNOUNCE_PERIOD: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Debug)]
 pub(super) struct Wake {
     head: Arc<watch::Sender<Position>>,
+    /// The last position that this process appended itself: what it has to announce.
+    own: Arc<watch::Sender<Position>>,
 }
 
 impl Wake {
     pub(super) fn new(head: Position) -> Self {
-        Self { head: Arc::new(watch::channel(head).0) }
+        Self { head: Arc::new(watch::channel(head).0), own: Arc::new(watch::channel(0).0) }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Position> {
@@ -33,12 +38,22 @@ impl Wake {
     }
 
     pub(super) fn advance(&self, position: Position) {
-        self.head.send_if_modified(|head| {
-            let is_news = *head < position;
-            *head = (*head).max(position);
-            is_news
-        });
+        raise(&self.head, position);
     }
+
+    /// The same for an append of this process.
+    pub(super) fn advance_own(&self, position: Position) {
+        raise(&self.own, position);
+        raise(&self.head, position);
+    }
+}
+
+fn raise(head: &watch::Sender<Position>, position: Position) {
+    head.send_if_modified(|head| {
+        let is_news = *head < position;
+        *head = (*head).max(position);
+        is_news
+    });
 }
 
 /// Looks the head up now and then, for ever.
@@ -49,6 +64,23 @@ pub(super) async fn poll(pool: SqlPool, wake: Wake, interval: Duration) {
             Ok(head) => wake.advance(head),
             Err(error) => tracing::debug!(%error, "the head could not be looked up"),
         }
+    }
+}
+
+/// Tells other replicas where the head is, for ever. Beside the appends and not in them, so that none
+/// waits for it; one that is lost is made up for by their poll.
+pub(super) async fn announce(pool: SqlPool, wake: Wake) {
+    if !pool.is_postgres() {
+        return;
+    }
+    let mut own = wake.own.subscribe();
+    while own.changed().await.is_ok() {
+        let position = *own.borrow_and_update();
+        let notify = "SELECT 1 FROM pg_notify($1, $2)";
+        if let Err(error) = pool.execute(notify, (CHANNEL, position.to_string())).await {
+            tracing::debug!(%error, "the head could not be announced");
+        }
+        tokio::time::sleep(ANNOUNCE_PERIOD).await;
     }
 }
 

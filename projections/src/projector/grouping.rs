@@ -1,17 +1,25 @@
 //! Turns the writes of a batch into as few statements as possible, without changing what they do.
 //!
 //! Writes to different tables may change places, so inserts into one table come together even when
-//! writes to another lie between them. Writes to one table keep their order.
+//! writes to another lie between them. Writes to one table keep their order. Of several updates in a row
+//! that set the same columns of the same rows to plain values only the last is run.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::{projection::Write, sql::Value};
+use crate::{
+    projection::Write,
+    projector::grouping::{insert::Insert, update::Update},
+    sql::Value,
+};
+
+mod insert;
+mod update;
 
 /// SQLite takes 32 766 values in one statement, PostgreSQL about twice as many.
 const VALUES_MAX: usize = 30_000;
 
 /// Rows per statement, largest first: few enough texts that all of them stay prepared.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+const CHUNKS: [usize; 8] = [256, 64, 32, 16, 8, 4, 2, 1];
 
 /// One statement to be run, with the values of all its rows.
 #[derive(Debug, PartialEq)]
@@ -49,105 +57,67 @@ struct Run {
 
 impl Run {
     fn into_grouped(self, may_repeat_upserts: bool) -> Vec<Grouped> {
-        let Some(insert) = Insert::parse(self.statement, may_repeat_upserts) else {
-            let sql = self.statement;
-            return self
-                .rows
+        let Self { statement, rows } = self;
+        if let Some(insert) = Insert::parse(statement) {
+            if may_repeat_upserts || !insert.is_upsert() {
+                return chunks(rows, insert.n_values, |n| insert.sql(n));
+            }
+            let Some(keys) = insert.keys() else { return one_by_one(statement, rows) };
+            return without_repeats(rows, &keys)
                 .into_iter()
-                .map(|values| Grouped { sql: sql.into(), values })
+                .flat_map(|rows| chunks(rows, insert.n_values, |n| insert.sql(n)))
                 .collect();
-        };
-        let mut grouped = Vec::new();
-        let mut rows = self.rows.into_iter();
-        for n_rows in CHUNKS {
-            if n_rows > 1 && n_rows * insert.n_values > VALUES_MAX {
-                continue;
-            }
-            while rows.len() >= n_rows {
-                let values = rows.by_ref().take(n_rows).flatten().collect();
-                grouped.push(Grouped { sql: insert.sql(n_rows), values });
-            }
         }
-        assert_eq!(rows.len(), 0, "the smallest chunk is one row");
-        grouped
+        let Some(update) = Update::parse(statement) else { return one_by_one(statement, rows) };
+        let rows = update.last_of_each(rows);
+        // A null has no type of its own, which a list of values needs.
+        if rows.iter().flatten().any(|value| *value == Value::Null) {
+            return one_by_one(statement, rows);
+        }
+        chunks(rows, update.n_values, |n| update.sql(n))
     }
 }
 
-/// An insert of one row that can be made one of many.
-#[derive(Debug)]
-struct Insert {
-    head: &'static str,
-    row: &'static str,
-    tail: &'static str,
-    n_values: usize,
+fn one_by_one(statement: &'static str, rows: Vec<Vec<Value>>) -> Vec<Grouped> {
+    rows.into_iter().map(|values| Grouped { sql: statement.into(), values }).collect()
 }
 
-impl Insert {
-    fn parse(statement: &'static str, may_repeat_upserts: bool) -> Option<Self> {
-        const VALUES: &str = "VALUES";
-        let statement = statement.trim();
-        let upper = statement.to_ascii_uppercase();
-        if !upper.starts_with("INSERT") || upper.contains("SELECT") {
-            return None;
+/// Statements of so many rows as there are sizes for.
+fn chunks(rows: Vec<Vec<Value>>, n_values: usize, sql: impl Fn(usize) -> String) -> Vec<Grouped> {
+    let mut grouped = Vec::new();
+    let mut rows = rows.into_iter();
+    for n_rows in CHUNKS {
+        if n_rows > 1 && n_rows * n_values > VALUES_MAX {
+            continue;
         }
-        let start = upper.find(VALUES)? + VALUES.len();
-        let start = start + statement[start..].find('(')?;
-        let end = start + closing_parenthesis(&statement[start..])?;
-        let (row, tail) = (&statement[start..=end], &statement[end + 1..]);
-        let is_upsert = upper[end + 1..].contains("UPDATE");
-        if tail.contains('$') || (is_upsert && !may_repeat_upserts) {
-            return None;
-        }
-        let n_values = numbers(row).max()?;
-        Some(Self { head: &statement[..start], row, tail, n_values })
-    }
-
-    fn sql(&self, n_rows: usize) -> String {
-        let rows: Vec<String> = (0..n_rows).map(|n| shift(self.row, n * self.n_values)).collect();
-        format!("{}{}{}", self.head, rows.join(", "), self.tail)
-    }
-}
-
-fn closing_parenthesis(text: &str) -> Option<usize> {
-    let mut depth = 0;
-    for (at, letter) in text.char_indices() {
-        match letter {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
+        while rows.len() >= n_rows {
+            let values = rows.by_ref().take(n_rows).flatten().collect();
+            grouped.push(Grouped { sql: sql(n_rows), values });
         }
     }
-    None
+    assert_eq!(rows.len(), 0, "the smallest chunk is one row");
+    grouped
 }
 
-/// The numbers of all placeholders.
-fn numbers(text: &str) -> impl Iterator<Item = usize> {
-    text.split('$').skip(1).filter_map(|rest| digits(rest).parse().ok())
-}
-
-fn digits(text: &str) -> &str {
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    &text[..end]
-}
-
-/// Adds `by` to the number of each placeholder.
-fn shift(text: &str, by: usize) -> String {
-    let mut parts = text.split('$');
-    let mut shifted = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let number = digits(part);
-        let rest = &part[number.len()..];
-        shifted.push('$');
-        match number.parse::<usize>() {
-            Ok(number) => shifted.push_str(&(number + by).to_string()),
-            Err(_) => shifted.push_str(number),
+/// Cuts rows, in order, so that no part has the same key twice.
+fn without_repeats(rows: Vec<Vec<Value>>, keys: &[usize]) -> Vec<Vec<Vec<Value>>> {
+    let mut parts: Vec<Vec<Vec<Value>>> = Vec::new();
+    let mut seen = HashSet::new();
+    for row in rows {
+        if seen.insert(key_of(&row, keys)) && !parts.is_empty() {
+            parts.last_mut().expect("there is one").push(row);
+        } else {
+            seen = HashSet::from([key_of(&row, keys)]);
+            parts.push(vec![row]);
         }
-        shifted.push_str(rest);
     }
-    shifted
+    parts
+}
+
+/// The values at these places as something that can be compared: equal texts are equal values.
+fn key_of(row: &[Value], places: &[usize]) -> String {
+    let values: Vec<&Value> = places.iter().map(|place| &row[*place]).collect();
+    format!("{values:?}")
 }
 
 /// The table that a statement writes.
@@ -198,10 +168,56 @@ mod tests {
     }
 
     #[test]
-    fn upserts_are_grouped_only_where_a_row_may_come_twice() {
-        let writes = || (0..4).map(|n| write(UPSERT, n)).collect();
-        assert_eq!(group(writes(), false).len(), 4);
-        assert_eq!(group(writes(), true).len(), 1);
+    fn no_upsert_of_many_rows_has_one_twice_where_that_is_refused() {
+        let writes = || [0, 1, 2, 3, 2, 1, 2].map(|n| write(UPSERT, n)).into();
+        let n_values: Vec<usize> =
+            group(writes(), false).iter().map(|grouped| grouped.values.len()).collect();
+        assert_eq!(n_values, [8, 4, 2], "0 to 3, then 2 and 1, then 2");
+        assert_eq!(group(writes(), true).len(), 3, "4, 2 and 1 rows");
+        let without_key = "INSERT INTO t (a, b) VALUES (lower($1), $2) ON CONFLICT (a) \
+            DO UPDATE SET b = excluded.b";
+        let writes = (0..4).map(|n| write(without_key, n)).collect();
+        assert_eq!(group(writes, false).len(), 4, "nobody knows which rows are the same");
+    }
+
+    #[test]
+    fn of_plain_updates_of_one_row_the_last_counts() {
+        let update = "UPDATE t SET b = $2, c = FALSE WHERE a = $1";
+        let writes = [1, 2, 1].map(|n| write(update, n)).into();
+        let grouped = group(writes, true);
+        assert_eq!(grouped.len(), 1);
+        assert_eq!(
+            grouped[0].sql,
+            "WITH given (v1, v2) AS (VALUES ($1, $2), ($3, $4)) UPDATE t \
+             SET b = given.v2, c = FALSE FROM given WHERE t.a = given.v1"
+        );
+        let [_, _, Value::Int(2), Value::Int(-2)] = grouped[0].values[..] else {
+            panic!("the row of 2 comes after the last of 1: {grouped:?}")
+        };
+    }
+
+    #[test]
+    fn updates_that_build_on_what_was_are_all_run() {
+        for update in [
+            "UPDATE t SET b = b + $2 WHERE a = $1",
+            "UPDATE t SET b = COALESCE(b, $2) WHERE a = $1",
+            "UPDATE t SET a = $2 WHERE a = $1",
+            "UPDATE t SET b = $2 WHERE a = $1 AND is_open",
+            "UPDATE t SET b = $2 WHERE a = $1 OR b = $1",
+            "UPDATE t SET b = $2 WHERE a IN ($1)",
+        ] {
+            let grouped = group([1, 1].map(|n| write(update, n)).into(), true);
+            assert_eq!(grouped.len(), 2, "{update}");
+            assert!(grouped.iter().all(|grouped| grouped.sql == update));
+        }
+    }
+
+    #[test]
+    fn an_update_with_a_null_stays_as_it_is() {
+        let update = "UPDATE t SET b = $2 WHERE a = $1";
+        let null = |n| Write { statement: update, values: vec![Value::Int(n), Value::Null] };
+        let grouped = group(vec![null(1), null(2)], true);
+        assert!(grouped.len() == 2 && grouped.iter().all(|grouped| grouped.sql == update));
     }
 
     #[test]

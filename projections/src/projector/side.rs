@@ -16,7 +16,7 @@ use crate::{
     event_log::Position,
     projection::{Projection, Recorded, Writes},
     projector::grouping::group,
-    sql::{SqlPool, SqlTransaction},
+    sql::{SqlPool, SqlTransaction, Value},
 };
 
 /// Long enough to die in, where a bug is planted.
@@ -122,10 +122,66 @@ impl<E: Send + Sync + 'static> Side<E> {
     }
 
     /// Brings every projection up to `to`, over the events after the one furthest behind.
-    ///
-    /// All of it is one transaction with a savepoint for each projection: a projection that fails is
-    /// parked before the event that it could not take, and the others go on.
     pub(super) async fn project(
+        &mut self,
+        events: &[Recorded<E>],
+        to: Position,
+    ) -> Result<(), DatabaseError> {
+        if is_planted("checkpoint_outside_the_transaction") {
+            return self.project_apart(events, to).await;
+        }
+        match self.project_together(events, to).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Database(error)) => Err(error),
+            // One of them did not like it, or they have not come equally far.
+            Err(Refusal::Bad(_) | Refusal::Overtaken) => self.project_apart(events, to).await,
+        }
+    }
+
+    /// The usual way: all projections are at the same place, and nothing is wrong. One transaction
+    /// moves all checkpoints in one statement and groups what all of them write.
+    async fn project_together(
+        &mut self,
+        events: &[Recorded<E>],
+        to: Position,
+    ) -> Result<(), Refusal> {
+        let Some(from) = self.position() else { return Ok(()) };
+        if self.running().any(|track| track.position != from) {
+            return Err(Refusal::Overtaken);
+        }
+        let mut writes = Writes::default();
+        for track in self.running() {
+            track.writes(events, &mut writes)?;
+        }
+        let names: Vec<&str> = self.running().map(|track| track.projection.name()).collect();
+        let places: Vec<String> = (0..names.len()).map(|n| format!("${}", n + 3)).collect();
+        let advance = format!(
+            "UPDATE checkpoints SET position = $2
+             WHERE position = $1 AND parked_at IS NULL AND name IN ({})",
+            places.join(", ")
+        );
+        let values: Vec<Value> = [from.into(), to.into()]
+            .into_iter()
+            .chain(names.iter().map(|name| Value::from(*name)))
+            .collect();
+        let mut transaction = self.pool.begin().await?;
+        // First, so that it also keeps a second process out until the transaction ends.
+        if transaction.execute(&advance, values).await? != names.len() as u64 {
+            return Err(Refusal::Overtaken);
+        }
+        for grouped in group(writes.writes, !self.pool.is_postgres()) {
+            transaction.execute(&grouped.sql, grouped.values).await?;
+        }
+        transaction.commit().await?;
+        for track in self.tracks.iter_mut().filter(|track| track.parked.is_none()) {
+            track.position = to;
+        }
+        Ok(())
+    }
+
+    /// One transaction with a savepoint for each projection: a projection that fails is parked before
+    /// the event that it could not take, and the others go on.
+    async fn project_apart(
         &mut self,
         events: &[Recorded<E>],
         to: Position,
@@ -206,6 +262,17 @@ impl<E> Side<E> {
     }
 }
 
+impl<E> Track<E> {
+    fn writes(&self, events: &[Recorded<E>], writes: &mut Writes) -> Result<(), Refusal> {
+        let projected = catch_unwind(AssertUnwindSafe(|| {
+            for event in events {
+                self.projection.project(event, writes);
+            }
+        }));
+        projected.map_err(|_| Refusal::Bad("the projection panicked".into()))
+    }
+}
+
 /// One projection in the transaction of a batch.
 struct Batch<'a, E> {
     transaction: &'a mut SqlTransaction,
@@ -255,7 +322,8 @@ impl<E> Batch<'_, E> {
         from: Position,
         to: Position,
     ) -> Result<(), Refusal> {
-        let writes = self.writes(events)?;
+        let mut writes = Writes::default();
+        self.track.writes(events, &mut writes)?;
         self.transaction.execute("SAVEPOINT projection", ()).await?;
         match self.write(writes, from, to).await {
             Ok(()) => {
@@ -269,16 +337,6 @@ impl<E> Batch<'_, E> {
             }
             Err(other) => Err(other),
         }
-    }
-
-    fn writes(&self, events: &[Recorded<E>]) -> Result<Writes, Refusal> {
-        let mut writes = Writes::default();
-        let projected = catch_unwind(AssertUnwindSafe(|| {
-            for event in events {
-                self.track.projection.project(event, &mut writes);
-            }
-        }));
-        projected.map(|()| writes).map_err(|_| Refusal::Bad("the projection panicked".into()))
     }
 
     async fn write(&mut self, writes: Writes, from: Position, to: Position) -> Result<(), Refusal> {

@@ -1,0 +1,104 @@
+//! An insert of one row that can be made one of many.
+
+/// Its parts: what comes before the row, the row, and what comes after it.
+#[derive(Debug)]
+pub(super) struct Insert {
+    head: &'static str,
+    row: &'static str,
+    tail: &'static str,
+    pub(super) n_values: usize,
+}
+
+impl Insert {
+    pub(super) fn parse(statement: &'static str) -> Option<Self> {
+        const VALUES: &str = "VALUES";
+        let statement = statement.trim();
+        let upper = statement.to_ascii_uppercase();
+        if !upper.starts_with("INSERT") || upper.contains("SELECT") {
+            return None;
+        }
+        let start = upper.find(VALUES)? + VALUES.len();
+        let start = start + statement[start..].find('(')?;
+        let end = start + closing_parenthesis(&statement[start..])?;
+        let (row, tail) = (&statement[start..=end], &statement[end + 1..]);
+        if tail.contains('$') {
+            return None;
+        }
+        let n_values = numbers(row).max()?;
+        Some(Self { head: &statement[..start], row, tail, n_values })
+    }
+
+    /// Tells whether it may change a row that is there.
+    pub(super) fn is_upsert(&self) -> bool {
+        self.tail.to_ascii_uppercase().contains("UPDATE")
+    }
+
+    /// The places of the values that say which row an upsert is about, if they can be told.
+    pub(super) fn keys(&self) -> Option<Vec<usize>> {
+        let columns = list(self.head)?;
+        let items = list(self.row)?;
+        let keys = list(self.tail)?;
+        keys.iter()
+            .map(|key| {
+                let n = columns.iter().position(|column| column == key)?;
+                let number: usize = items.get(n)?.strip_prefix('$')?.parse().ok()?;
+                number.checked_sub(1)
+            })
+            .collect()
+    }
+
+    pub(super) fn sql(&self, n_rows: usize) -> String {
+        let rows: Vec<String> = (0..n_rows).map(|n| shift(self.row, n * self.n_values)).collect();
+        format!("{}{}{}", self.head, rows.join(", "), self.tail)
+    }
+}
+
+/// What the first parentheses hold, where it is a plain list.
+fn list(text: &str) -> Option<Vec<&str>> {
+    let start = text.find('(')?;
+    let end = start + closing_parenthesis(&text[start..])?;
+    let inner = &text[start + 1..end];
+    (!inner.contains('(')).then(|| inner.split(',').map(str::trim).collect())
+}
+
+fn closing_parenthesis(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// The numbers of all placeholders.
+fn numbers(text: &str) -> impl Iterator<Item = usize> {
+    text.split('$').skip(1).filter_map(|rest| digits(rest).parse().ok())
+}
+
+fn digits(text: &str) -> &str {
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Adds `by` to the number of each placeholder.
+fn shift(text: &str, by: usize) -> String {
+    let mut parts = text.split('$');
+    let mut shifted = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let number = digits(part);
+        let rest = &part[number.len()..];
+        shifted.push('$');
+        match number.parse::<usize>() {
+            Ok(number) => shifted.push_str(&(number + by).to_string()),
+            Err(_) => shifted.push_str(number),
+        }
+        shifted.push_str(rest);
+    }
+    shifted
+}
