@@ -14,28 +14,22 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use chrono::{DateTime, Utc};
-use domain::{
-    event_sourced::{EventPayload as _, canonical_json},
-    ids::AccountId,
-    project::ProjectEvent,
-};
-use futures_util::future::try_join_all;
 use projections::{
     database::Database,
-    event_log::{Append, EventLog, FIRST_HASH, Metadata, NewEvent, Options, StreamId},
+    event_log::{EventLog, Options},
 };
 use serde_json::Value;
 use tests::{
     bench::{Figures, Folder, Goal, Samples, run, say},
-    world::{binary, random},
+    world::binary,
 };
 use tokio::process::{Child, Command};
-use uuid::Uuid;
+
+#[path = "shared/history.rs"]
+mod history;
 
 const N_ROUNDS: usize = 7;
 const N_EVENTS: usize = 100_000;
-const EVENTS_PER_STREAM: usize = 20;
 const START_MS_MAX: f64 = 1000.0;
 const RESIDENT_MB_MAX: f64 = 60.0;
 /// Between two looks at `/health`: what the measured time may be off by.
@@ -93,48 +87,10 @@ async fn write(data_dir: &Path) -> Result<()> {
     std::fs::create_dir_all(data_dir)?;
     let database = Database::open("sqlite:", data_dir).await?;
     let log = EventLog::open(&database, Options::default()).await?;
-    const STREAMS_AT_ONCE: usize = 50;
-    for _ in 0..N_EVENTS / EVENTS_PER_STREAM / STREAMS_AT_ONCE {
-        let appends = (0..STREAMS_AT_ONCE).map(|_| log.append(history(random())));
-        try_join_all(appends).await?;
-    }
+    history::write(&log, N_EVENTS).await?;
     log.close().await;
     database.close().await;
     Ok(())
-}
-
-fn history(project: Uuid) -> Append {
-    let command = random();
-    let at: DateTime<Utc> = DateTime::UNIX_EPOCH;
-    let event = |number: usize| {
-        let name = format!("project {number}");
-        let event = match number {
-            0 => ProjectEvent::Linked {
-                owner: AccountId(random()),
-                repository: "https://example.com/team/project.git".to_owned(),
-                name,
-            },
-            _ => ProjectEvent::Renamed { name },
-        };
-        let (event_type, payload) = event.stored();
-        NewEvent { event_type, event_version: "1".to_owned(), payload: canonical_json(&payload) }
-    };
-    Append {
-        stream: StreamId::new("project", project),
-        expected: 0,
-        previous_hash: FIRST_HASH,
-        project: Some(project),
-        epoch: None,
-        metadata: Metadata {
-            actor: "bench".to_owned(),
-            command,
-            causation: None,
-            correlation: command,
-            at,
-        },
-        events: (0..EVENTS_PER_STREAM).map(event).collect(),
-        contents: Vec::new(),
-    }
 }
 
 /// A `sam serve` that answers.

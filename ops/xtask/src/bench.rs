@@ -28,7 +28,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
     // There is none at first.
     let _ = fs::remove_file(&figures);
     for bench in chosen {
-        let mut measure = cargo(&["bench", "--workspace", "--bench", bench]);
+        let mut measure = cargo(&["bench", "--workspace", "--bench", bench, "--"]);
+        measure.args(options.rest.iter().skip(1));
         measure.env("SAM_BIN_DIR", places::target().join("release"));
         measure.env("SAM_FIGURES", &figures);
         openly(bench, surroundings.apply(&mut measure))?;

@@ -6,7 +6,7 @@ pub(crate) const USAGE: &str = "\
 cargo xtask run [--yes] [FLAGS OF sam serve]   set up this machine, build, start SAM
 cargo xtask test [--yes] [--only GATE]         set up this machine, run every check
 cargo xtask verify [--only GATE]               run every check on a machine that is set up
-cargo xtask bench [--yes] [NAME]               measure, beside a baseline of the same run
+cargo xtask bench [--yes] [NAME [FLAGS]]       measure, beside a baseline of the same run
 cargo xtask nightly [--yes]                    the long tests
 
 --yes installs missing system packages without asking.";
@@ -26,7 +26,7 @@ pub(crate) struct Options {
     pub(crate) yes: bool,
     /// The one check to run, of those in `verify.rs`.
     pub(crate) only: Option<String>,
-    /// Handed on: to `sam serve`, or the name of a benchmark.
+    /// Handed on: to `sam serve`; or the name of a benchmark, and then to that.
     pub(crate) rest: Vec<String>,
 }
 

@@ -1,0 +1,89 @@
+//! How long an append takes at a steady rate, and beside somebody who is busy.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use actors::{caller::Caller, system::System};
+use anyhow::Result;
+use domain::{
+    idea::IdeaCommand,
+    ids::{CommandId, ContentId, IdeaId, ProjectId},
+    values::ContentRef,
+};
+use futures_util::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
+use tests::{
+    bench::{Figures, Folder, Goal, Samples},
+    postgres::Cluster,
+    world::random,
+};
+
+use crate::{
+    Sizes,
+    dispatch::{ours, start},
+};
+
+const STEADY_RATE: u32 = 500;
+const QUIET_RATE: u32 = 50;
+const N_BUSY: usize = 64;
+const P99_MS_MAX: f64 = 20.0;
+
+pub(crate) async fn measure(figures: &mut Figures, sizes: Sizes) -> Result<()> {
+    let folder = Folder::new("log-latency")?;
+    let cluster = Cluster::start(&folder.path().join("postgres"), "")?;
+    for (name, url) in [("sqlite", "sqlite:".to_owned()), ("postgres", cluster.database()?)] {
+        let system = start(&folder, name, &url).await?;
+        let steady = latencies(&system, STEADY_RATE, sizes.n_seconds).await?;
+        let p99 = steady.percentile(99.0);
+        figures.add(&format!("log/{name}_p99_at_500"), p99, "ms", Goal::AtMost(P99_MS_MAX));
+        let alone = latencies(&system, QUIET_RATE, sizes.n_seconds).await?.percentile(99.0);
+        let stop = AtomicBool::new(false);
+        // One project, many streams of it: all of its appends count against one share.
+        let busy = async {
+            let project = ProjectId(random());
+            try_join_all((0..N_BUSY).map(|_| keep_busy(&system, project, &stop))).await
+        };
+        let quiet = async {
+            let beside = latencies(&system, QUIET_RATE, sizes.n_seconds).await;
+            stop.store(true, Ordering::Relaxed);
+            beside
+        };
+        let (busy, beside) = futures_util::future::join(busy, quiet).await;
+        busy?;
+        let ratio = beside?.percentile(99.0) / alone;
+        figures.add(&format!("log/{name}_quiet_beside_busy"), ratio, "times", Goal::AtMost(2.0));
+        system.stop().await;
+    }
+    Ok(())
+}
+
+/// Sends a command every so often, whether or not the ones before were answered.
+async fn latencies(system: &System, rate: u32, n_seconds: u64) -> Result<Samples> {
+    let mut samples = Samples::default();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+    let end = Instant::now() + Duration::from_secs(n_seconds);
+    let mut waiting = FuturesUnordered::new();
+    while Instant::now() < end || !waiting.is_empty() {
+        tokio::select! {
+            _ = ticks.tick(), if Instant::now() < end => waiting.push(async {
+                let begun = Instant::now();
+                ours(system, ProjectId(random()), 0).await.map(|()| begun.elapsed())
+            }),
+            Some(done) = waiting.next(), if !waiting.is_empty() => samples.push_ms(done?),
+        }
+    }
+    Ok(samples)
+}
+
+/// Ideas of one project, one after the other.
+async fn keep_busy(system: &System, project: ProjectId, stop: &AtomicBool) -> Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let caller = Caller::person(system.owner, CommandId(random()));
+        let description =
+            ContentRef { id: ContentId(random()), length: 9, digest: "00".repeat(32) };
+        let draft = IdeaCommand::Draft { project, description };
+        system.dispatcher.send(&caller, (IdeaId(random()), draft), Vec::new()).await?;
+    }
+    Ok(())
+}
