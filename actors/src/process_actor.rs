@@ -137,8 +137,8 @@ impl<P: Process> ProcessReader<P> {
         };
         let mut head = self.log.watch();
         loop {
-            head.mark_unchanged();
-            match self.step(&mut reading).await {
+            let known = *head.borrow_and_update();
+            match self.step(&mut reading, known).await {
                 Ok(true) => {}
                 // Closed means that the log is: nothing will come any more.
                 Ok(false) => match reading.save_by {
@@ -160,8 +160,11 @@ impl<P: Process> ProcessReader<P> {
     }
 
     /// Deals with one batch; tells whether there was anything.
-    async fn step(&self, reading: &mut Reading) -> Result<bool, DispatchError> {
-        let events = self.log.read_new(reading.at, EVENTS_PER_READ).await?;
+    async fn step(&self, reading: &mut Reading, head: Position) -> Result<bool, DispatchError> {
+        let events = match head > reading.at {
+            true => self.log.read_new(reading.at, EVENTS_PER_READ).await?,
+            false => Vec::new(),
+        };
         for event in &events {
             reading.fold::<P>(event);
             self.see(event).await?;

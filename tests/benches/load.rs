@@ -13,6 +13,7 @@ use std::{
 use actors::{
     clock::system::SystemClock,
     faults::Faults,
+    preparation::NothingToMake,
     provider::simulated::{Machine, SimulatedSettings},
     settings::{
         ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, SNAPSHOT_EVENTS, Settings,
@@ -107,6 +108,7 @@ async fn start(data_dir: &Path) -> Result<System> {
         snapshot_events: SNAPSHOT_EVENTS,
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
         internal_listen: None,
+        images: Arc::new(NothingToMake),
         faults: Faults::default(),
     };
     Ok(System::start(settings).await?)

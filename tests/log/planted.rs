@@ -214,6 +214,7 @@ async fn write_one(log: &EventLog, who: usize, stream: u128, notes: &Shared) {
                 ProjectCommand::Link { owner, repository: "/somewhere".to_owned(), name }
             }
             Project::Linked { .. } => ProjectCommand::Rename { name },
+            other => unreachable!("nobody erases here: {other:?}"),
         };
         project.execute(command(2 * n), wish, clock_ms, notes).await;
         let description = content(u128::from(n) * 10 + who as u128);

@@ -121,7 +121,10 @@ impl SqliteStore {
         }
         let mut moves_head = true;
         if is_planted("read_by_identity_column") {
-            sqlx::query("UPDATE log_head SET position = $1 WHERE id = 1").bind(to_i64(position)).execute(&mut *transaction).await?;
+            sqlx::query("UPDATE log_head SET position = $1 WHERE id = 1")
+                .bind(to_i64(position))
+                .execute(&mut *transaction)
+                .await?;
             transaction.commit().await?;
             tokio::time::sleep(PLANTED_PAUSE * u32::from(base % 3 == 0)).await;
             transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;

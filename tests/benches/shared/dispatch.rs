@@ -12,8 +12,12 @@ use actors::{
     caller::Caller,
     clock::system::SystemClock,
     faults::Faults,
+    preparation::NothingToMake,
     provider::simulated::{Machine, SimulatedSettings},
-    settings::{ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, Settings, WorkspaceSettings},
+    settings::{
+        ANTHROPIC_BASE_URL, HeadSettings, NodeSettings, SNAPSHOT_EVENTS, Settings,
+        WorkspaceSettings,
+    },
     system::System,
 };
 use anyhow::{Result, anyhow};
@@ -69,6 +73,8 @@ pub(crate) async fn start(folder: &Folder, name: &str, url: &str) -> Result<Syst
         heads: HeadSettings::default(),
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
         internal_listen: None,
+        images: Arc::new(NothingToMake),
+        snapshot_events: SNAPSHOT_EVENTS,
         faults: Faults::default(),
     };
     Ok(System::start(settings).await?)
