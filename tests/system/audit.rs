@@ -1,6 +1,8 @@
 //! The log as a thing that can be checked, downloaded, moved, backed up and put back, by the `sam` command
 //! and over HTTP.
 
+#![expect(clippy::unwrap_used, reason = "it is a test to its last function")]
+
 use std::{
     path::Path,
     process::{Output, Stdio},
