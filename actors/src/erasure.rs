@@ -94,6 +94,25 @@ pub struct Eraser {
 }
 
 impl Eraser {
+    /// `signed_by` is the key for the ledger's entries, and whose installation it is.
+    pub fn new(
+        settings: &Settings,
+        database: &Database,
+        log: &EventLog,
+        sealing: &Sealing,
+        signed_by: (&SigningKey, InstallationId),
+    ) -> Self {
+        Self {
+            database: database.clone(),
+            log: log.clone(),
+            sealing: sealing.clone(),
+            key: signed_by.0.clone(),
+            installation: signed_by.1,
+            file: LedgerFile::of(&settings.data_dir),
+            clock: Arc::clone(&settings.clock),
+        }
+    }
+
     /// Makes file and table say the same, and destroys what the ledger says is destroyed. Before anything
     /// reads a text: the database may be an older state.
     pub async fn respect_ledger(&self) -> Result<(), ErasureError> {

@@ -143,20 +143,9 @@ impl System {
         Sealing::check_master_key(&database, &settings.data_dir).await?;
         let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::clone(&clock))?;
         let signing = sealing.signing_key().await?;
-        let heads_file = settings.heads.file.clone();
-        let heads_file = HeadsFile::new(
-            heads_file.unwrap_or_else(|| signed_heads::default_file(&settings.data_dir)),
-        );
+        let heads_file = heads_file_of(&settings);
         signed_heads::check_high_water(&database, &heads_file, &signing).await?;
-        let eraser = Eraser {
-            database: database.clone(),
-            log: log.clone(),
-            sealing: sealing.clone(),
-            key: signing.clone(),
-            installation,
-            file: LedgerFile::of(&settings.data_dir),
-            clock: Arc::clone(&clock),
-        };
+        let eraser = Eraser::new(&settings, &database, &log, &sealing, (&signing, installation));
         eraser.respect_ledger().await?;
         let actors = ActorThread::start().map_err(machine("the actors' thread"))?;
         let (damaged, snapshot_events) =
@@ -369,6 +358,12 @@ impl System {
         self.actors.stop().await;
         self.database.close().await;
     }
+}
+
+/// Where heads are kept outside the database.
+fn heads_file_of(settings: &Settings) -> HeadsFile {
+    let named = settings.heads.file.clone();
+    HeadsFile::new(named.unwrap_or_else(|| signed_heads::default_file(&settings.data_dir)))
 }
 
 /// Whether the node of this installation is the machine of this data directory. The first server that
