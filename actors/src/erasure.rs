@@ -13,7 +13,7 @@
 //!
 //! Read next: `erasure/file.rs`; `domain/src/process/erase_project.rs` for who asks for which step.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use crash_point::crash_point;
@@ -47,6 +47,7 @@ use crate::{
     effects::failed,
     erasure::file::LedgerFile,
     sealing::Sealing,
+    settings::Settings,
     signing::{PublicKey, SigningKey},
 };
 

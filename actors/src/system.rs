@@ -8,14 +8,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use domain::{
-    ids::{AccountId, ExecutionId, InstallationId, NodeId, SessionId},
-    node::Node,
-    process::{
-        Process, close_workspace::CloseWorkspace, erase_project::EraseProject,
-        open_workspace::OpenWorkspace, retire_node::RetireNode, run_execution::RunExecution,
-    },
-};
+use domain::ids::{AccountId, ExecutionId, InstallationId, NodeId, SessionId};
 use projections::{
     damaged_streams::{DamagedStream, DamagedStreams},
     database::Database,
@@ -33,19 +26,14 @@ use uuid::Uuid;
 
 use crate::{
     agent_link::{AgentLinks, NodeHealth, connection::Reception, listener, signing::Signing},
-    chat_search::ChatSearchIndexer,
     clock::SharedClock,
     credentials::Credentials,
-    dispatcher::{Damaged, DispatchError, Dispatcher, Streams, actor_thread::ActorThread},
-    effects::{Effects, node_of},
-    erasure::{Eraser, Erasure, ErasureError, file::LedgerFile},
-    faults::Faults,
-    intent_runner::{Runner, Tools},
-    lease::{self, Tenure},
+    dispatcher::{Damaged, DispatchError, Dispatcher, actor_thread::ActorThread},
+    effects::node_of,
+    erasure::{Eraser, ErasureError},
+    lease,
     live_hub::{Following, LiveHub},
-    order::Orders,
     preparation::Preparations,
-    process_actor::ProcessReader,
     provider::{
         Provider,
         elsewhere::ElsewhereProvider,
@@ -58,13 +46,15 @@ use crate::{
     sealing::{Sealing, SealingError},
     settings::{NodeSettings, Settings},
     sign_in::SignIn,
-    signed_heads::{self, HeadMaker, HeadsError, file::HeadsFile},
+    signed_heads::{self, HeadsError, file::HeadsFile},
     signing::{PUBLIC_KEY_FILE, SigningKey},
     submit_idea::{Ideas, PlatformDefaults},
-    sweeper::Sweeping,
     tasks::Tasks,
-    timer::Timer,
 };
+
+mod acting;
+
+use acting::Acting;
 
 /// Why the control plane could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -386,138 +376,4 @@ async fn is_home(
         return Err(StartError::NodeElsewhere);
     }
     Ok(is_home)
-}
-
-/// What processes are made from at the beginning of each tenure.
-struct Acting {
-    installation: InstallationId,
-    database: Database,
-    log: EventLog,
-    dispatcher: Dispatcher,
-    sweeping: Sweeping,
-    links: AgentLinks,
-    orders: Orders,
-    preparations: Preparations,
-    provider: Arc<dyn Provider>,
-    clock: SharedClock,
-    faults: Faults,
-    heads: HeadMaker,
-    erasure: Erasure,
-    arbiter: actix::ArbiterHandle,
-}
-
-impl Acting {
-    fn new(
-        system: &System,
-        settings: Settings,
-        provider: Arc<dyn Provider>,
-        clock: SharedClock,
-    ) -> Self {
-        let orders = Orders {
-            log: system.log.clone(),
-            dispatcher: system.dispatcher.clone(),
-            sealing: system.sealing.clone(),
-            credentials: system.credentials.clone(),
-            workspaces: settings.workspaces,
-            anthropic_base_url: settings.anthropic_base_url,
-        };
-        let heads = HeadMaker {
-            database: system.database.clone(),
-            log: system.log.clone(),
-            key: system.signing.clone(),
-            installation: system.installation,
-            file: system.heads_file.clone(),
-            settings: settings.heads,
-            clock: Arc::clone(&clock),
-            lease: None,
-        };
-        Self {
-            installation: system.installation,
-            database: system.database.clone(),
-            log: system.log.clone(),
-            dispatcher: system.dispatcher.clone(),
-            sweeping: Sweeping::new(&system.database, &system.hub, system.projected()),
-            links: system.links.clone(),
-            orders,
-            preparations: system.preparations.clone(),
-            provider,
-            clock,
-            faults: settings.faults,
-            heads,
-            erasure: Erasure {
-                eraser: system.eraser.clone(),
-                dispatcher: system.dispatcher.clone(),
-                projected: system.projected(),
-            },
-            arbiter: system.actors.arbiter(),
-        }
-    }
-
-    /// A node that is in use must have its agent back, whatever happened to it meanwhile.
-    async fn resume_node(&self, node: NodeId) {
-        let state = match self.dispatcher.state::<Node>(node.0).await {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::error!(%error, "the state of this machine's node is not known");
-                return;
-            }
-        };
-        if let Node::Requested { spec } | Node::Running { spec, .. } | Node::Stopping { spec } =
-            &*state
-            && let Err(error) = self.provider.start(node, spec).await
-        {
-            tracing::error!(%error, "the agent of this machine cannot be started");
-        }
-    }
-
-    /// Starts timers and processes.
-    fn act(&self, tenure: Tenure, tasks: &Tasks) {
-        let timer = Timer::new(&self.clock);
-        tasks.start("timer", timer.clone().run(Arc::clone(&self.clock)));
-        let heads = HeadMaker { lease: tenure.append, ..self.heads.clone() };
-        tasks.start_to_its_end("signed heads", heads.run(tasks.stopped()));
-        let effects = Effects {
-            installation: self.installation,
-            log: self.log.clone(),
-            dispatcher: self.dispatcher.clone(),
-            links: self.links.clone(),
-            orders: self.orders.clone(),
-            provider: Arc::clone(&self.provider),
-            erasure: self.erasure.clone(),
-            preparations: self.preparations.clone(),
-            timer: timer.clone(),
-            clock: Arc::clone(&self.clock),
-            tenure,
-        };
-        self.sweeping.start(&effects, tasks);
-        let tools = Tools {
-            dispatcher: self.dispatcher.clone(),
-            effects,
-            timer,
-            clock: Arc::clone(&self.clock),
-            tenure,
-            tasks: tasks.clone(),
-            faults: self.faults.clone(),
-        };
-        self.start_process::<RunExecution>(&tools);
-        self.start_process::<OpenWorkspace>(&tools);
-        self.start_process::<CloseWorkspace>(&tools);
-        self.start_process::<RetireNode>(&tools);
-        self.start_process::<EraseProject>(&tools);
-        let (database, log) = (self.database.clone(), self.log.clone());
-        let sealing = self.orders.sealing.clone();
-        tools
-            .tasks
-            .keep("chat search", move || ChatSearchIndexer::new(&database, &log, &sealing).run());
-    }
-
-    fn start_process<P: Process>(&self, tools: &Tools) {
-        // States of processes are short, and never kept.
-        let streams = Streams::new(&self.log, &self.arbiter, u64::MAX);
-        let runner = Runner::<P>::new(tools.clone(), streams);
-        let (log, database, clock) = (self.log.clone(), self.database.clone(), self.clock.clone());
-        tools.tasks.keep(P::TYPE, move || {
-            ProcessReader::new(&log, &database, &clock, runner.clone()).run()
-        });
-    }
 }

@@ -16,7 +16,8 @@ use domain::{
     node::Node,
     process::{
         Process, ProcessEvent, ProcessState, Stimulus, close_workspace::CloseWorkspace,
-        open_workspace::OpenWorkspace, retire_node::RetireNode, run_execution::RunExecution,
+        erase_project::EraseProject, open_workspace::OpenWorkspace, retire_node::RetireNode,
+        run_execution::RunExecution,
     },
     project::Project,
     session::Session,
@@ -55,6 +56,7 @@ macro_rules! each_process {
         violations.extend($function::<OpenWorkspace>($($argument),*));
         violations.extend($function::<CloseWorkspace>($($argument),*));
         violations.extend($function::<RetireNode>($($argument),*));
+        violations.extend($function::<EraseProject>($($argument),*));
         violations
     }};
 }
@@ -152,7 +154,13 @@ fn decisions_of<P: Process>(entries: &[Entry]) -> Vec<Violation> {
 pub(super) async fn processes_saw_everything(oracle: &Oracle) -> Result<Vec<Violation>> {
     let checkpoints = Checkpoints::new(&oracle.database);
     let mut positions = BTreeMap::new();
-    for kind in [RunExecution::TYPE, OpenWorkspace::TYPE, CloseWorkspace::TYPE, RetireNode::TYPE] {
+    for kind in [
+        RunExecution::TYPE,
+        OpenWorkspace::TYPE,
+        CloseWorkspace::TYPE,
+        RetireNode::TYPE,
+        EraseProject::TYPE,
+    ] {
         let position = checkpoints.position(&format!("process {kind}")).await?;
         positions.insert(kind, position);
     }
