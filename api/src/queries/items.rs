@@ -304,14 +304,7 @@ fn document(row: chat_transcript::Item, texts: &Texts) -> Item {
                 request: request.0,
                 title,
                 call,
-                options: options
-                    .into_iter()
-                    .map(|option| PermissionOption {
-                        id: option.id,
-                        name: option.name,
-                        kind: option.kind,
-                    })
-                    .collect(),
+                options: options.into_iter().map(permission_option).collect(),
                 answer,
             })
         }
@@ -320,6 +313,10 @@ fn document(row: chat_transcript::Item, texts: &Texts) -> Item {
         }
         ItemKind::Notice { text } => Item::Notice(NoticeItem { key, position, at, text }),
     }
+}
+
+fn permission_option(option: agent_protocol::PermissionOption) -> PermissionOption {
+    PermissionOption { id: option.id, name: option.name, kind: option.kind }
 }
 
 fn permission_answer(
