@@ -1,10 +1,12 @@
 //! Copies a log from one database into another. Run again, it goes on where it was.
 //!
-//! With it go what the installation needs to go on there: its id and epoch, its wrapped keys, the vault and
-//! the signed heads. Not tokens: everybody signs in again. The master key is in the data directory and stays there.
+//! With it go what the installation needs to go on there: its id and epoch, its wrapped keys, the vault,
+//! the signed heads and the ledger of erasures. Not tokens: everybody signs in again. The master key is in
+//! the data directory and stays there.
 
 use projections::{
     database::Database,
+    erasure_ledger::ErasureLedger,
     event_log::{Hash, RawLog},
     keys::Keys,
     meta::Meta,
@@ -90,6 +92,12 @@ async fn settle(
 }
 
 async fn copy_small_tables(from: &Database, to: &Database) -> Result<(), ArchiveError> {
+    // First, so that a key which an earlier copy brought over does not outlive its erasure.
+    let ledger = ErasureLedger::new(to);
+    for entry in ErasureLedger::new(from).list().await? {
+        ledger.destroy_key(&entry).await?;
+        ledger.empty_contents(entry.subject).await?;
+    }
     let keys = Keys::new(to);
     for key in Keys::new(from).list().await? {
         if keys.get(key.id).await?.is_none() {

@@ -1,5 +1,6 @@
 // What a person does, from the printed link to the branch, with nothing simulated: server, node, container, git.
 
+import { readFileSync } from 'node:fs'
 import { type BrowserContext, type Locator, type Page, expect, test } from '@playwright/test'
 import { Repository, Sam } from './sam'
 
@@ -255,6 +256,33 @@ test('a key is kept without being shown, defaults are kept, the node is seen and
   await page.goto('/nodes')
   await page.getByRole('button', { name: 'Stop' }).first().click()
   await expect(page.getByText('Stopped', { exact: true }).first()).toBeVisible()
+})
+
+test('who did what is listed, and the log is intact', async () => {
+  await page.goto('/settings/audit')
+  await page.getByLabel('Kind').selectOption('project')
+  await expect(page.getByRole('table').getByRole('row').filter({ hasText: /linked/i }).first()).toBeVisible()
+  await page.getByRole('button', { name: 'Verify now' }).click()
+  const heads = page.getByRole('region', { name: 'Signed heads' })
+  await expect(heads.getByText('Intact', { exact: true })).toBeVisible()
+  await expect(heads.getByText('What verifying cannot find')).toBeVisible()
+  const download = page.waitForEvent('download')
+  await page.getByRole('link', { name: 'NDJSON' }).click()
+  const lines = readFileSync(await (await download).path(), 'utf8').trim().split('\n')
+  expect(lines.map((line) => (JSON.parse(line) as { kind: string }).kind)).toContain('project')
+  await page.goto('/settings/system')
+  await expect(page.getByText('Running', { exact: true }).first()).toBeVisible()
+  await expect(page.getByText('Parked', { exact: true })).toHaveCount(0)
+})
+
+test('a project is erased by its name, and nothing of it is found again', async () => {
+  await page.goto(`${project}/settings`)
+  await page.getByLabel('Type Thing to confirm').fill('Thing')
+  await page.getByRole('button', { name: 'Erase for ever' }).click()
+  await page.waitForURL(/\/projects$/)
+  await expect(page.getByRole('link', { name: 'Thing' })).toHaveCount(0)
+  await page.goto('/search?q=written')
+  await expect(page.getByText('Nobody said that.')).toBeVisible()
 })
 
 /** Writes an idea in the linked project and sends it off. */
