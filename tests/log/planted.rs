@@ -35,15 +35,15 @@ use uuid::Uuid;
 
 use crate::support::{Place, id, now};
 
-/// Which promise each planted bug breaks.
+/// Which promises each planted bug breaks. Which of them a run comes upon first depends on its timing.
 const FOUND_AS: [(&str, &[Invariant]); 8] = [
     ("skip_the_fence", &[Invariant::SingleHistory]),
     ("acknowledge_before_commit", &[Invariant::Durability]),
-    ("read_by_identity_column", &[Invariant::Completeness]),
+    ("read_by_identity_column", &[Invariant::Completeness, Invariant::SingleHistory]),
     ("checkpoint_outside_the_transaction", &[Invariant::ProjectionIsFold]),
     ("replay_without_clear", &[Invariant::ProjectionIsFold]),
     ("no_command_dedupe", &[Invariant::Idempotence]),
-    ("order_by_timestamp", &[Invariant::Completeness]),
+    ("order_by_timestamp", &[Invariant::Completeness, Invariant::ProjectionIsFold]),
     ("rebuild_that_skips_a_type", &[Invariant::ProjectionIsFold]),
 ];
 
@@ -368,7 +368,7 @@ fn each_planted_bug_is_found() {
             };
             let is_found = !output.status.success()
                 && said.contains("the oracle found")
-                && invariants.iter().all(names);
+                && invariants.iter().any(names);
             println!("{bug}: {}", if is_found { "found" } else { "missed" });
             (!is_found).then(|| format!("{bug} is missed:\n{said}"))
         })

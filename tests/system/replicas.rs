@@ -82,8 +82,12 @@ impl Client {
             }
             let why = match request.send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(answer.json().await?),
-                Ok(answer) if answer.status().is_client_error() && answer.status() != 404 => {
-                    bail!("{path}: {}", answer.text().await?)
+                // 404: not shown yet. 408: the server was stopped while it read the request.
+                Ok(answer)
+                    if answer.status().is_client_error()
+                        && ![404, 408].contains(&answer.status().as_u16()) =>
+                {
+                    bail!("{path}: {} {}", answer.status(), answer.text().await?)
                 }
                 Ok(answer) => answer.status().to_string(),
                 Err(error) => error.to_string(),

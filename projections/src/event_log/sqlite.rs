@@ -104,6 +104,19 @@ impl SqliteStore {
             return Err(CommitError::Fenced);
         }
         let base = to_u64(head.try_get::<i64, _>("position")?)?;
+        let mut moves_head = true;
+        if is_planted("read_by_identity_column") {
+            let n_events: usize = batch.iter().map(|append| append.events.len()).sum();
+            let hand_out = "UPDATE log_head SET position = position + $1 WHERE id = 1";
+            sqlx::query(hand_out)
+                .bind(i64::try_from(n_events).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            tokio::time::sleep(PLANTED_PAUSE * u32::from(base % 3 == 0)).await;
+            transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            moves_head = false;
+        }
         let known = look_up(&mut transaction, batch).await?;
         self.heads.learn(batch, &known, base);
         let lease_epoch = match batch.iter().any(|append| append.epoch.is_some()) {
@@ -118,17 +131,6 @@ impl SqliteStore {
         if position == base {
             // Dropping the transaction gives the lock back.
             return Ok(outcomes(verdicts));
-        }
-        let mut moves_head = true;
-        if is_planted("read_by_identity_column") {
-            sqlx::query("UPDATE log_head SET position = $1 WHERE id = 1")
-                .bind(to_i64(position))
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            tokio::time::sleep(PLANTED_PAUSE * u32::from(base % 3 == 0)).await;
-            transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            moves_head = false;
         }
         let judged = Foreseen { base, verdicts, position };
         self.append(transaction, batch, &judged, moves_head).await?;
