@@ -1,6 +1,6 @@
 //! Any aggregate, where the kind is known only at run time: for replaying recorded streams.
 //!
-//! Whoever carries commands out knows the kind; see [`crate::event_sourced`].
+//! Whoever carries commands out knows the kind; see [`mod@crate::event_sourced`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
