@@ -3,7 +3,7 @@
 //! One task reads the log behind the projector; sockets subscribe. Streamed text and usage are no
 //! changes to be announced: they are many, and followers of a session get them as items.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actors::tasks::Tasks;
 use domain::{
@@ -22,6 +22,7 @@ use crate::live::frames::Changed;
 /// How many changes may wait for a slow socket before it is closed.
 const CHANGES_WAITING_MAX: usize = 4096;
 const EVENTS_PER_READ: usize = 256;
+const RETRY_PERIOD: Duration = Duration::from_millis(500);
 /// How many ids are remembered with what they belong to.
 const RELATIONS_MAX: usize = 20_000;
 
@@ -105,7 +106,8 @@ async fn run(
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the live feed waits for the log");
-                    return;
+                    // Here, and not in a new life: that would begin behind what was not told yet.
+                    tokio::time::sleep(RETRY_PERIOD).await;
                 }
             }
         }

@@ -39,6 +39,23 @@ test('the palette, the help and the board work by keyboard alone', async ({ page
   await expect(page.getByLabel('Your idea')).toBeFocused()
 })
 
+test('what changes between the first reads and the first word of the live feed is seen', async ({ page }) => {
+  await signIn(page, 'demo-first-word')
+  const { promise: isOpened, resolve: open } = Promise.withResolvers<void>()
+  await page.routeWebSocket('**/api/live*', async (socket) => {
+    await isOpened
+    socket.connectToServer()
+  })
+  await page.goto('/projects')
+  const project = page.getByRole('main').getByText('Renamed meanwhile')
+  await expect(page.getByRole('main').getByRole('link').first()).toBeVisible()
+  const answer = await page.request.patch(`/api/projects/${PROJECT}`, { data: { name: 'Renamed meanwhile' } })
+  expect(answer.ok()).toBe(true)
+  await expect(project).toHaveCount(0)
+  open()
+  await expect(project).toBeVisible()
+})
+
 test('a draft is noted, edited and executed from the board', async ({ page }) => {
   await signIn(page, 'demo-board')
   await page.goto(`/projects/${PROJECT}/ideas`)

@@ -148,14 +148,15 @@ export class LiveFeed {
   }
 
   #welcome(position: number): void {
-    const isReturning = this.#position !== undefined
     // A log that is shorter than before is another log: nothing remembered holds.
-    if (isReturning && position < (this.#position ?? 0)) this.#position = position
+    if (position < (this.#position ?? 0)) this.#position = position
     this.#position ??= position
     this.#attempts = 0
     this.#become('live')
     for (const session of this.#followed.keys()) this.#send({ type: 'follow', session })
-    if (isReturning) void this.#cache.invalidateQueries()
+    // What was read before may have changed before anybody would have told us: a page reads and connects at once,
+    // and nothing says which of the two the server saw first.
+    void this.#cache.invalidateQueries()
   }
 
   #advance(position: number): void {
