@@ -5,13 +5,14 @@
 //!
 //! Read next: `projections/src/chat_search.rs`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use domain::{
     agent_protocol::TextKind,
     event::Event,
+    event_sourced::EventSourced as _,
     ids::{AccountId, ContentId, MessageId, ProjectId, SessionId},
-    session::SessionEvent,
+    session::{Session, SessionEvent},
     values::{ContentRef, Timestamp},
 };
 use projections::{
@@ -21,12 +22,15 @@ use projections::{
     event_log::{EventLog, Position, RecordedEvent, StoredContent},
     read_models,
 };
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use crate::sealing::{Sealing, SealingError};
 
 const EVENTS_PER_READ: usize = 512;
 const RETRY_PERIOD: Duration = Duration::from_millis(500);
+/// How far what is saved may be behind what was read, where nothing was said.
+const SAVE_PERIOD: Duration = Duration::from_millis(500);
 /// Of a longer message the beginning is indexed. An index entry of PostgreSQL holds 1 MiB.
 const INDEXED_BYTES_MAX: u32 = 256 * 1024;
 
@@ -35,6 +39,14 @@ pub(crate) struct ChatSearchIndexer {
     pub(crate) log: EventLog,
     pub(crate) index: Index,
     pub(crate) sealing: Sealing,
+}
+
+/// How far it has read.
+struct Reading {
+    saved: Position,
+    at: Position,
+    /// When what was read since is to be saved.
+    save_by: Option<Instant>,
 }
 
 /// What a batch of events says of one message.
@@ -58,36 +70,60 @@ impl ChatSearchIndexer {
             tokio::time::sleep(RETRY_PERIOD).await;
         }
         loop {
+            if let Err(error) = self.follow(&mut head).await {
+                tracing::warn!(%error, "indexing what was said is tried again");
+                tokio::time::sleep(RETRY_PERIOD).await;
+                continue;
+            }
+            // The log is closed: nothing will come any more.
+            return;
+        }
+    }
+
+    /// Reads on from what is saved, until the log is closed.
+    async fn follow(&self, head: &mut watch::Receiver<Position>) -> Result<(), SealingError> {
+        let saved = self.index.position().await?;
+        let mut reading = Reading { saved, at: saved, save_by: None };
+        loop {
             head.mark_unchanged();
-            match self.step().await {
-                Ok(true) => {}
-                // Closed means that the log is: nothing will come any more.
-                Ok(false) => {
-                    if head.changed().await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "indexing what was said is tried again");
-                    tokio::time::sleep(RETRY_PERIOD).await;
-                }
+            if self.step(&mut reading).await? {
+                continue;
+            }
+            let moved = match reading.save_by {
+                None => head.changed().await,
+                Some(save_by) => match tokio::time::timeout_at(save_by, head.changed()).await {
+                    Ok(moved) => moved,
+                    Err(_) => Ok(()),
+                },
+            };
+            if moved.is_err() {
+                return Ok(());
             }
         }
     }
 
     /// Deals with one batch; tells whether there was anything.
-    async fn step(&self) -> Result<bool, SealingError> {
-        let from = self.index.position().await?;
-        let events = self.log.read_all(from, EVENTS_PER_READ).await?;
-        let Some(to) = events.last().map(|event| event.position) else { return Ok(false) };
+    async fn step(&self, reading: &mut Reading) -> Result<bool, SealingError> {
+        let events = self.log.read_new(reading.at, EVENTS_PER_READ).await?;
         let mut messages = Vec::new();
-        for ((session, message), said) in said(&events) {
-            messages.extend(self.read(session, message, said).await?);
+        if let Some(last) = events.last() {
+            for ((session, message), said) in said(&events) {
+                messages.extend(self.read(session, message, said).await?);
+            }
+            reading.at = last.position;
+            reading.save_by.get_or_insert_with(|| Instant::now() + SAVE_PERIOD);
         }
-        crash_point::crash_point!("chat_search.before_advance");
-        // Where another process was faster, its rows are as good.
-        self.index.advance(&messages, from, to).await?;
-        Ok(true)
+        // Most events say nothing: that they were read is worth a transaction now and then.
+        let is_due = reading.save_by.is_some_and(|save_by| save_by <= Instant::now());
+        if !messages.is_empty() || is_due {
+            crash_point::crash_point!("chat_search.before_advance");
+            let is_ours = self.index.advance(&messages, reading.saved, reading.at).await?;
+            // Where another process was faster, its rows are as good.
+            reading.saved = if is_ours { reading.at } else { self.index.position().await? };
+            reading.at = reading.saved;
+            reading.save_by = None;
+        }
+        Ok(!events.is_empty())
     }
 
     /// The whole message with its words; none where its text was erased.
@@ -134,9 +170,9 @@ impl ChatSearchIndexer {
 }
 
 /// What was said in a batch of events, message by message.
-fn said(events: &[RecordedEvent]) -> BTreeMap<(SessionId, MessageId), Said> {
+fn said(events: &[Arc<RecordedEvent>]) -> BTreeMap<(SessionId, MessageId), Said> {
     let mut messages: BTreeMap<(SessionId, MessageId), Said> = BTreeMap::new();
-    for recorded in events {
+    for recorded in events.iter().filter(|recorded| recorded.stream.kind == Session::TYPE) {
         // What cannot be decoded is noted by the projector.
         let Ok(Some(Event::Session(session, event))) = read_models::decode(recorded) else {
             continue;

@@ -195,6 +195,9 @@ impl<P: Process> ProcessReader<P> {
     }
 
     async fn see(&self, recorded: &RecordedEvent) -> Result<(), DispatchError> {
+        if !P::CONCERNED_BY.contains(&recorded.stream.kind.as_str()) {
+            return Ok(());
+        }
         // What cannot be decoded is noted by the projector; nobody could react to it.
         let Ok(Some(event)) = read_models::decode(recorded) else { return Ok(()) };
         let Some(process) = P::route(&event) else { return Ok(()) };

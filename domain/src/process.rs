@@ -42,6 +42,9 @@ pub trait Process:
     /// The kind of its streams.
     const TYPE: &'static str;
 
+    /// The kinds of streams of which an event can concern an instance: others need not even be decoded.
+    const CONCERNED_BY: &'static [&'static str];
+
     /// The instance that an event concerns, if any. Must follow from the event alone.
     fn route(event: &Event) -> Option<Uuid>;
 

@@ -49,8 +49,12 @@ pub type Decode<E> = fn(&RecordedEvent) -> Result<Option<E>, String>;
 const BATCH_EVENTS_MAX: usize = 2048;
 
 /// Between the beginnings of two batches of a busy log: several small ones cost more than one.
-/// The first event after a pause does not wait.
+/// The first event after a pause does not wait, nor does a batch that is full.
 const BATCH_PERIOD_MIN: Duration = Duration::from_millis(5);
+const BATCH_PERIOD_MAX: Duration = Duration::from_millis(100);
+/// How many times as long as the last batch took it is until the next one: what is appended now needs the machine
+/// more than what shows it a moment later.
+const BATCH_SHARE: u32 = 3;
 const RETRY_PERIOD: Duration = Duration::from_millis(500);
 const FOLLOW_PERIOD: Duration = Duration::from_millis(250);
 /// While another process is known to be projecting what is new.
@@ -180,8 +184,8 @@ struct Worker<E> {
     live: Option<Side<E>>,
     /// What comes next on the live side, where it was read already.
     ahead: Option<Batch<E>>,
-    /// When the last batch of the live side was begun.
-    begun_at: Option<Instant>,
+    /// When the next batch of the live side may begin, if that is not full.
+    next_at: Option<Instant>,
     /// The rebuild on its way, and who waits for it.
     rebuild: Option<(Rebuild<E>, Option<RebuildReply>)>,
     /// When the table of requests was read last.
@@ -200,7 +204,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
             requests,
             live: None,
             ahead: None,
-            begun_at: None,
+            next_at: None,
             rebuild: None,
             asked_at: None,
         }
@@ -280,8 +284,12 @@ impl<E: Send + Sync + 'static> Worker<E> {
         }
         self.look_what_is_asked().await?;
         // What nobody told of yet is told of soon; without news there is nothing to ask for.
-        if *head.borrow() > self.position() && self.step().await? > 0 && self.rebuild.is_none() {
-            return Ok(());
+        let newest = *head.borrow();
+        if newest > self.position() {
+            self.pause(newest).await;
+            if self.step().await? > 0 && self.rebuild.is_none() {
+                return Ok(());
+            }
         }
         if self.rebuild.is_some() {
             return self.step_rebuild().await;
@@ -298,10 +306,16 @@ impl<E: Send + Sync + 'static> Worker<E> {
         };
         if let Some(request) = request {
             self.start_rebuild(request).await;
-        } else if let Some(begun_at) = self.begun_at {
-            tokio::time::sleep_until(begun_at + BATCH_PERIOD_MIN).await;
         }
         Ok(())
+    }
+
+    /// Lets a batch become larger, where it is small and the last one was a moment ago.
+    async fn pause(&self, head: Position) {
+        let is_full = head - self.position() >= BATCH_EVENTS_MAX as u64;
+        if let Some(next_at) = self.next_at.filter(|_| !is_full) {
+            tokio::time::sleep_until(next_at).await;
+        }
     }
 
     /// Reads the checkpoints, and makes tables again that are from another version.
@@ -351,7 +365,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
     async fn step(&mut self) -> Result<usize, DatabaseError> {
         let Some(live) = &mut self.live else { return Ok(0) };
         let Some(after) = live.position() else { return Ok(0) };
-        self.begun_at = Some(Instant::now());
+        let begun_at = Instant::now();
         let ahead = self.ahead.take().filter(|ahead| ahead.after == after);
         let batch = match ahead {
             Some(batch) => batch,
@@ -371,6 +385,8 @@ impl<E: Send + Sync + 'static> Worker<E> {
         }
         let live = self.live.as_ref().expect("it was there above");
         self.publish(live);
+        let period = begun_at.elapsed() * BATCH_SHARE;
+        self.next_at = Some(begun_at + period.clamp(BATCH_PERIOD_MIN, BATCH_PERIOD_MAX));
         Ok(n_events)
     }
 

@@ -4,9 +4,10 @@
 //! when 64 aggregates are busy, and not less when there is one. SQLite has no peer here and is shown for itself.
 //!
 //! Both sides run the same commands of the same aggregate (link a project, then rename it 19 times; then the next
-//! project), one at a time per aggregate, on one server with `fsync` on and a database each. Ours is the whole
-//! control plane: read models and processes follow the log meanwhile. The peer has neither queries nor snapshots.
-//! Sides take turns within each round.
+//! project), one at a time per aggregate, on one server with `fsync` on and a database each. Neither has anything
+//! behind its log: the peer has neither queries nor snapshots, and ours no read models or processes. Beside it
+//! stands the whole control plane, in which eleven read models, the index of words, all processes and the signed
+//! heads follow the log meanwhile; it has no peer. Sides take turns within each round.
 
 use anyhow::Result;
 use tests::{
@@ -14,7 +15,7 @@ use tests::{
     postgres::Cluster,
 };
 
-use crate::dispatch::{our_rate, rate, start, start_peer, theirs};
+use crate::dispatch::{Alone, our_rate, rate, start, start_peer, theirs};
 
 #[path = "shared/dispatch.rs"]
 mod dispatch;
@@ -26,42 +27,51 @@ const N_AGGREGATES: [usize; 3] = [1, 8, 64];
 async fn main() -> Result<()> {
     let folder = Folder::new("commands")?;
     let cluster = Cluster::start(&folder.path().join("postgres"), "")?;
-    let sqlite = start(&folder, "sqlite", "sqlite:").await?;
-    let postgres = start(&folder, "postgres-data", &cluster.database()?).await?;
+    let sqlite = Alone::start(&folder, "sqlite", "sqlite:").await?;
+    let postgres = Alone::start(&folder, "postgres-data", &cluster.database()?).await?;
     let peer = start_peer(&cluster).await?;
+    let whole = start(&folder, "whole", &cluster.database()?).await?;
     let mut figures = Figures::default();
     for n in N_AGGREGATES {
-        let [mut on_sqlite, mut on_postgres, mut of_peer]: [Samples; 3] = Default::default();
+        let [mut on_sqlite, mut on_postgres, mut of_peer, mut of_whole]: [Samples; 4] =
+            Default::default();
         for round in 0..=N_ROUNDS {
             let rates = [
-                our_rate(n, &sqlite).await?,
-                our_rate(n, &postgres).await?,
+                sqlite.rate(n).await?,
+                postgres.rate(n).await?,
                 rate(n, |id, number| theirs(&peer, id, number)).await?,
+                our_rate(n, &whole).await?,
             ];
             if round == 0 {
                 continue; // Connections and plans are made; nothing is counted.
             }
-            let [s, p, c] = rates;
+            let [s, p, c, w] = rates;
             say(&format!(
-                "{n} aggregates, round {round}: sqlite {s:.0}, postgres {p:.0}, cqrs-es {c:.0} commands/s"
+                "{n} aggregates, round {round}: sqlite {s:.0}, postgres {p:.0}, cqrs-es {c:.0}, \
+                 the whole control plane {w:.0} commands/s"
             ));
             on_sqlite.push(s);
             on_postgres.push(p);
             of_peer.push(c);
+            of_whole.push(w);
         }
         let goal = match n {
             1 => Goal::AtLeast(1.0),
             64 => Goal::AtLeast(5.0),
             _ => Goal::None,
         };
-        let unit = "commands/s";
-        figures.add(&format!("commands/sqlite_{n}"), on_sqlite.median(), unit, Goal::None);
-        figures.add(&format!("commands/postgres_{n}"), on_postgres.median(), unit, Goal::None);
-        figures.add(&format!("commands/cqrs_es_{n}"), of_peer.median(), unit, Goal::None);
-        let ratio = on_postgres.median() / of_peer.median();
-        figures.add(&format!("commands/ratio_{n}"), ratio, "times", goal);
+        let mut add = |name: &str, value: f64, unit: &str, goal: Goal| {
+            figures.add(&format!("commands/{name}_{n}"), value, unit, goal);
+        };
+        let (p, c, w) = (on_postgres.median(), of_peer.median(), of_whole.median());
+        add("sqlite", on_sqlite.median(), "commands/s", Goal::None);
+        add("postgres", p, "commands/s", Goal::None);
+        add("cqrs_es", c, "commands/s", Goal::None);
+        add("ratio", p / c, "times", goal);
+        add("whole_ratio", w / c, "times", Goal::None);
     }
     sqlite.stop().await;
     postgres.stop().await;
+    whole.stop().await;
     figures.close()
 }

@@ -12,7 +12,7 @@ use std::{
 use domain::{
     account::Account,
     credential::Credential,
-    event::registry,
+    event::{Event, registry},
     event_sourced::{EventPayload, EventSourced, canonical_json},
     execution::Execution,
     idea::Idea,
@@ -134,6 +134,25 @@ fn every_version_of_every_event_is_in_a_golden_log() {
     }
     missing.sort();
     assert!(missing.is_empty(), "make a golden log (ops/evolution.md): {missing:#?}");
+}
+
+#[test]
+fn a_process_reads_every_kind_of_stream_that_concerns_it() {
+    for line in versions().iter().flat_map(|version| events(version)) {
+        let payload = canonical_json(&line.payload);
+        let read = Event::read(&line.kind, line.stream, &line.event, &line.version, &payload);
+        let Some(event) = read.unwrap() else { continue };
+        check_concern::<CloseWorkspace>(&line, &event);
+        check_concern::<EraseProject>(&line, &event);
+        check_concern::<OpenWorkspace>(&line, &event);
+        check_concern::<RetireNode>(&line, &event);
+        check_concern::<RunExecution>(&line, &event);
+    }
+}
+
+fn check_concern<P: Process>(line: &Line, event: &Event) {
+    let is_read = P::CONCERNED_BY.contains(&line.kind.as_str());
+    assert!(is_read || P::route(event).is_none(), "{} {} {}", P::TYPE, line.kind, line.event);
 }
 
 #[tokio::test]

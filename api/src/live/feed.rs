@@ -93,7 +93,7 @@ async fn run(
         // The projector has ended, and so has this program soon.
         let Ok(shown) = shown else { return std::future::pending().await };
         while position < shown {
-            match log.read_all(position, EVENTS_PER_READ).await {
+            match log.read_new(position, EVENTS_PER_READ).await {
                 Ok(events) => {
                     for event in events.iter().filter(|event| event.position <= shown) {
                         position = event.position;

@@ -30,6 +30,7 @@ pub enum CloseWorkspace {
 
 impl Process for CloseWorkspace {
     const TYPE: &'static str = "close_workspace";
+    const CONCERNED_BY: &'static [&'static str] = &["workspace"];
 
     fn route(event: &Event) -> Option<Uuid> {
         match event {

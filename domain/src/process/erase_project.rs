@@ -41,6 +41,7 @@ pub enum EraseProject {
 
 impl Process for EraseProject {
     const TYPE: &'static str = "erase_project";
+    const CONCERNED_BY: &'static [&'static str] = &["project"];
 
     fn route(event: &Event) -> Option<Uuid> {
         match event {

@@ -36,6 +36,7 @@ pub enum OpenWorkspace {
 
 impl Process for OpenWorkspace {
     const TYPE: &'static str = "open_workspace";
+    const CONCERNED_BY: &'static [&'static str] = &["workspace"];
 
     fn route(event: &Event) -> Option<Uuid> {
         match event {

@@ -46,6 +46,7 @@ pub enum RetireNode {
 
 impl Process for RetireNode {
     const TYPE: &'static str = "retire_node";
+    const CONCERNED_BY: &'static [&'static str] = &["node"];
 
     fn route(event: &Event) -> Option<Uuid> {
         match event {

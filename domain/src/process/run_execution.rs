@@ -119,6 +119,7 @@ pub fn workspace_of(execution: ExecutionId) -> WorkspaceId {
 
 impl Process for RunExecution {
     const TYPE: &'static str = "run_execution";
+    const CONCERNED_BY: &'static [&'static str] = &["idea", "execution", "workspace", "session"];
 
     fn route(event: &Event) -> Option<Uuid> {
         let execution = match event {

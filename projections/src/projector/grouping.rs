@@ -28,9 +28,24 @@ pub(super) struct Grouped {
     pub(super) values: Vec<Value>,
 }
 
-/// Groups writes. `may_repeat_upserts` is false for PostgreSQL, which refuses one statement that
-/// updates the same row twice.
-pub(super) fn group(writes: Vec<Write>, may_repeat_upserts: bool) -> Vec<Grouped> {
+/// How the values of many rows are told apart in a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Places {
+    /// `$1, $2`, as PostgreSQL wants it.
+    Numbered,
+    /// `?, ?`. SQLite looks for the name of each placeholder through the names of all of them, which takes
+    /// longer than everything else where there are hundreds.
+    Nameless,
+}
+
+impl Places {
+    pub(super) fn of(is_postgres: bool) -> Self {
+        if is_postgres { Self::Numbered } else { Self::Nameless }
+    }
+}
+
+/// Groups writes for a database. One statement of PostgreSQL's may not update the same row twice.
+pub(super) fn group(writes: Vec<Write>, places: Places) -> Vec<Grouped> {
     let mut tables: HashMap<&'static str, VecDeque<Run>> = HashMap::new();
     let mut order: Vec<&'static str> = Vec::new();
     for write in writes {
@@ -45,7 +60,7 @@ pub(super) fn group(writes: Vec<Write>, may_repeat_upserts: bool) -> Vec<Grouped
         }
     }
     let runs = order.iter().filter_map(|table| tables.remove(table)).flatten();
-    runs.flat_map(|run| run.into_grouped(may_repeat_upserts)).collect()
+    runs.flat_map(|run| run.into_grouped(places)).collect()
 }
 
 /// The same statement several times in a row.
@@ -56,16 +71,17 @@ struct Run {
 }
 
 impl Run {
-    fn into_grouped(self, may_repeat_upserts: bool) -> Vec<Grouped> {
+    fn into_grouped(self, places: Places) -> Vec<Grouped> {
         let Self { statement, rows } = self;
         if let Some(insert) = Insert::parse(statement) {
-            if may_repeat_upserts || !insert.is_upsert() {
-                return chunks(rows, insert.n_values, |n| insert.sql(n));
+            let sql = |n| insert.sql(n, places);
+            if places == Places::Nameless || !insert.is_upsert() {
+                return chunks(rows, insert.n_values, sql);
             }
             let Some(keys) = insert.keys() else { return one_by_one(statement, rows) };
             return without_repeats(rows, &keys)
                 .into_iter()
-                .flat_map(|rows| chunks(rows, insert.n_values, |n| insert.sql(n)))
+                .flat_map(|rows| chunks(rows, insert.n_values, sql))
                 .collect();
         }
         let Some(update) = Update::parse(statement) else { return one_by_one(statement, rows) };
@@ -74,7 +90,7 @@ impl Run {
         if rows.iter().flatten().any(|value| *value == Value::Null) {
             return one_by_one(statement, rows);
         }
-        chunks(rows, update.n_values, |n| update.sql(n))
+        chunks(rows, update.n_values, |n| update.sql(n, places))
     }
 }
 
@@ -132,7 +148,10 @@ fn table_of(statement: &'static str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{group, table_of};
+    use super::{
+        Places::{Nameless, Numbered},
+        group, table_of,
+    };
     use crate::{projection::Write, sql::Value};
 
     const INSERT: &str = "INSERT INTO t (a, b) VALUES ($1, $2)";
@@ -151,7 +170,7 @@ mod tests {
     #[test]
     fn inserts_of_one_table_come_together_across_writes_to_another() {
         let writes = (0..5).flat_map(|n| [write(INSERT, n), write(OTHER, n)]).collect();
-        let grouped = group(writes, false);
+        let grouped = group(writes, Numbered);
         let sql: Vec<_> = grouped.iter().map(|grouped| grouped.sql.as_str()).collect();
         assert_eq!(sql[0], "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4), ($5, $6), ($7, $8)");
         assert_eq!(sql[1], INSERT);
@@ -160,35 +179,45 @@ mod tests {
     }
 
     #[test]
+    fn values_have_no_names_where_these_would_be_looked_for() {
+        let writes = |statement| (0..2).map(|n| write(statement, n)).collect();
+        let sql = |statement| group(writes(statement), Nameless).remove(0).sql;
+        assert_eq!(sql(INSERT), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)");
+        let out_of_order = sql("INSERT INTO t (a, b) VALUES ($2, $1)");
+        assert_eq!(out_of_order, "INSERT INTO t (a, b) VALUES ($2, $1), ($4, $3)");
+    }
+
+    #[test]
     fn writes_to_one_table_keep_their_order() {
         let update = "UPDATE t SET b = $2 WHERE a = $1";
         let writes = vec![write(INSERT, 1), write(update, 1), write(INSERT, 2)];
-        let sql: Vec<_> = group(writes, true).into_iter().map(|grouped| grouped.sql).collect();
-        assert_eq!(sql, [INSERT, update, INSERT]);
+        let sql: Vec<_> = group(writes, Nameless).into_iter().map(|grouped| grouped.sql).collect();
+        let insert = "INSERT INTO t (a, b) VALUES (?, ?)";
+        assert_eq!(sql, [insert, update, insert]);
     }
 
     #[test]
     fn no_upsert_of_many_rows_has_one_twice_where_that_is_refused() {
         let writes = || [0, 1, 2, 3, 2, 1, 2].map(|n| write(UPSERT, n)).into();
         let n_values: Vec<usize> =
-            group(writes(), false).iter().map(|grouped| grouped.values.len()).collect();
+            group(writes(), Numbered).iter().map(|grouped| grouped.values.len()).collect();
         assert_eq!(n_values, [8, 4, 2], "0 to 3, then 2 and 1, then 2");
-        assert_eq!(group(writes(), true).len(), 3, "4, 2 and 1 rows");
+        assert_eq!(group(writes(), Nameless).len(), 3, "4, 2 and 1 rows");
         let without_key = "INSERT INTO t (a, b) VALUES (lower($1), $2) ON CONFLICT (a) \
             DO UPDATE SET b = excluded.b";
         let writes = (0..4).map(|n| write(without_key, n)).collect();
-        assert_eq!(group(writes, false).len(), 4, "nobody knows which rows are the same");
+        assert_eq!(group(writes, Numbered).len(), 4, "nobody knows which rows are the same");
     }
 
     #[test]
     fn of_plain_updates_of_one_row_the_last_counts() {
         let update = "UPDATE t SET b = $2, c = FALSE WHERE a = $1";
         let writes = [1, 2, 1].map(|n| write(update, n)).into();
-        let grouped = group(writes, true);
+        let grouped = group(writes, Nameless);
         assert_eq!(grouped.len(), 1);
         assert_eq!(
             grouped[0].sql,
-            "WITH given (v1, v2) AS (VALUES ($1, $2), ($3, $4)) UPDATE t \
+            "WITH given (v1, v2) AS (VALUES (?, ?), (?, ?)) UPDATE t \
              SET b = given.v2, c = FALSE FROM given WHERE t.a = given.v1"
         );
         let [_, _, Value::Int(2), Value::Int(-2)] = grouped[0].values[..] else {
@@ -206,7 +235,7 @@ mod tests {
             "UPDATE t SET b = $2 WHERE a = $1 OR b = $1",
             "UPDATE t SET b = $2 WHERE a IN ($1)",
         ] {
-            let grouped = group([1, 1].map(|n| write(update, n)).into(), true);
+            let grouped = group([1, 1].map(|n| write(update, n)).into(), Nameless);
             assert_eq!(grouped.len(), 2, "{update}");
             assert!(grouped.iter().all(|grouped| grouped.sql == update));
         }
@@ -216,7 +245,7 @@ mod tests {
     fn an_update_with_a_null_stays_as_it_is() {
         let update = "UPDATE t SET b = $2 WHERE a = $1";
         let null = |n| Write { statement: update, values: vec![Value::Int(n), Value::Null] };
-        let grouped = group(vec![null(1), null(2)], true);
+        let grouped = group(vec![null(1), null(2)], Nameless);
         assert!(grouped.len() == 2 && grouped.iter().all(|grouped| grouped.sql == update));
     }
 

@@ -15,7 +15,7 @@ use crate::{
     error::DatabaseError,
     event_log::Position,
     projection::{Projection, Recorded, Writes},
-    projector::grouping::group,
+    projector::grouping::{Places, group},
     sql::{SqlPool, SqlTransaction, Value},
 };
 
@@ -169,7 +169,7 @@ impl<E: Send + Sync + 'static> Side<E> {
         if transaction.execute(&advance, values).await? != names.len() as u64 {
             return Err(Refusal::Overtaken);
         }
-        for grouped in group(writes.writes, !self.pool.is_postgres()) {
+        for grouped in group(writes.writes, Places::of(self.pool.is_postgres())) {
             transaction.execute(&grouped.sql, grouped.values).await?;
         }
         transaction.commit().await?;
@@ -348,7 +348,7 @@ impl<E> Batch<'_, E> {
         if is_inside && self.transaction.execute(advance, (name, from, to)).await? != 1 {
             return Err(Refusal::Overtaken);
         }
-        for grouped in group(writes.writes, !self.is_postgres) {
+        for grouped in group(writes.writes, Places::of(self.is_postgres)) {
             self.transaction.execute(&grouped.sql, grouped.values).await?;
         }
         Ok(())

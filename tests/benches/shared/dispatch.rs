@@ -1,4 +1,4 @@
-//! Commands of projects: through the dispatcher of a whole control plane, and through cqrs-es.
+//! Commands of projects: through our dispatcher, alone or of a whole control plane, and through cqrs-es.
 
 use std::{
     sync::{
@@ -11,6 +11,7 @@ use std::{
 use actors::{
     caller::Caller,
     clock::system::SystemClock,
+    dispatcher::Dispatcher,
     faults::Faults,
     preparation::NothingToMake,
     provider::simulated::{Machine, SimulatedSettings},
@@ -19,6 +20,7 @@ use actors::{
         WorkspaceSettings,
     },
     system::System,
+    write_side::WriteSide,
 };
 use anyhow::{Result, anyhow};
 use domain::{
@@ -28,6 +30,7 @@ use domain::{
 };
 use futures_util::future::try_join_all;
 use postgres_es::PostgresCqrs;
+use projections::database::Database;
 use sqlx::{Executor as _, PgPool};
 use tests::{bench::Folder, postgres::Cluster, world::random};
 
@@ -80,6 +83,33 @@ pub(crate) async fn start(folder: &Folder, name: &str, url: &str) -> Result<Syst
     Ok(System::start(settings).await?)
 }
 
+/// Ours without anything that follows the log, as the peer is without queries.
+pub(crate) struct Alone {
+    write_side: WriteSide,
+    database: Database,
+    owner: AccountId,
+}
+
+impl Alone {
+    pub(crate) async fn start(folder: &Folder, name: &str, url: &str) -> Result<Self> {
+        let data_dir = folder.path().join(name);
+        std::fs::create_dir_all(&data_dir)?;
+        let database = Database::open(url, &data_dir).await?;
+        let write_side = WriteSide::start(&database, Arc::new(SystemClock)).await?;
+        Ok(Self { write_side, database, owner: AccountId(random()) })
+    }
+
+    pub(crate) async fn rate(&self, n_aggregates: usize) -> Result<f64> {
+        let dispatcher = &self.write_side.dispatcher;
+        rate(n_aggregates, |id, number| dispatched(dispatcher, self.owner, id, number)).await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.write_side.stop().await;
+        self.database.close().await;
+    }
+}
+
 /// Keeps so many aggregates busy for a while; tells how many commands a second were answered.
 pub(crate) async fn rate<F>(n_aggregates: usize, send: impl Fn(ProjectId, u32) -> F) -> Result<f64>
 where
@@ -113,8 +143,17 @@ pub(crate) async fn our_rate(n_aggregates: usize, system: &System) -> Result<f64
 }
 
 pub(crate) async fn ours(system: &System, id: ProjectId, number: u32) -> Result<()> {
-    let caller = Caller::person(system.owner, CommandId(random()));
-    system.dispatcher.send(&caller, (id, command(number, system.owner)), Vec::new()).await?;
+    dispatched(&system.dispatcher, system.owner, id, number).await
+}
+
+async fn dispatched(
+    dispatcher: &Dispatcher,
+    owner: AccountId,
+    id: ProjectId,
+    number: u32,
+) -> Result<()> {
+    let caller = Caller::person(owner, CommandId(random()));
+    dispatcher.send(&caller, (id, command(number, owner)), Vec::new()).await?;
     Ok(())
 }
 

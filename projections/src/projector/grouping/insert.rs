@@ -1,5 +1,7 @@
 //! An insert of one row that can be made one of many.
 
+use crate::projector::grouping::Places;
+
 /// Its parts: what comes before the row, the row, and what comes after it.
 #[derive(Debug)]
 pub(super) struct Insert {
@@ -7,6 +9,8 @@ pub(super) struct Insert {
     row: &'static str,
     tail: &'static str,
     pub(super) n_values: usize,
+    /// Whether the row's placeholders are 1, 2, 3 … as they stand there.
+    is_in_order: bool,
 }
 
 impl Insert {
@@ -25,7 +29,8 @@ impl Insert {
             return None;
         }
         let n_values = numbers(row).max()?;
-        Some(Self { head: &statement[..start], row, tail, n_values })
+        let is_in_order = numbers(row).eq(1..=n_values);
+        Some(Self { head: &statement[..start], row, tail, n_values, is_in_order })
     }
 
     /// Tells whether it may change a row that is there.
@@ -47,8 +52,11 @@ impl Insert {
             .collect()
     }
 
-    pub(super) fn sql(&self, n_rows: usize) -> String {
-        let rows: Vec<String> = (0..n_rows).map(|n| shift(self.row, n * self.n_values)).collect();
+    pub(super) fn sql(&self, n_rows: usize, places: Places) -> String {
+        let rows: Vec<String> = match places {
+            Places::Nameless if self.is_in_order => vec![nameless(self.row); n_rows],
+            _ => (0..n_rows).map(|n| shift(self.row, n * self.n_values)).collect(),
+        };
         format!("{}{}{}", self.head, rows.join(", "), self.tail)
     }
 }
@@ -84,6 +92,13 @@ fn numbers(text: &str) -> impl Iterator<Item = usize> {
 fn digits(text: &str) -> &str {
     let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     &text[..end]
+}
+
+/// Takes the number away from each placeholder.
+fn nameless(text: &str) -> String {
+    let mut parts = text.split('$');
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |text, part| text + "?" + &part[digits(part).len()..])
 }
 
 /// Adds `by` to the number of each placeholder.

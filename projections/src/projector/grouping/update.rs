@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::{projector::grouping::key_of, sql::Value};
+use crate::{
+    projector::grouping::{Places, key_of},
+    sql::Value,
+};
 
 /// An update that sets columns to plain values where other columns have plain values.
 #[derive(Debug)]
@@ -54,14 +57,17 @@ impl Update {
         rows
     }
 
-    pub(super) fn sql(&self, n_rows: usize) -> String {
+    pub(super) fn sql(&self, n_rows: usize, places: Places) -> String {
         if n_rows == 1 {
             return self.statement.to_string();
         }
         let names: Vec<String> = (1..=self.n_values).map(|n| format!("v{n}")).collect();
         let row = |n: usize| {
-            let places: Vec<String> =
-                (1..=self.n_values).map(|k| format!("${}", n * self.n_values + k)).collect();
+            let place = |k: usize| match places {
+                Places::Numbered => format!("${}", n * self.n_values + k),
+                Places::Nameless => "?".to_owned(),
+            };
+            let places: Vec<String> = (1..=self.n_values).map(place).collect();
             format!("({})", places.join(", "))
         };
         let rows: Vec<String> = (0..n_rows).map(row).collect();
