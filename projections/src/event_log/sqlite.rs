@@ -63,19 +63,16 @@ pub(super) struct SqliteStore {
     heads: Heads,
     /// One insert statement for each size in [`CHUNKS`].
     inserts: [String; CHUNKS.len()],
-    /// The same, with the statement that moves the head before it: one trip to SQLite's thread less.
-    first_inserts: [String; CHUNKS.len()],
     content_inserts: [String; CHUNKS.len()],
 }
 
 impl SqliteStore {
     pub(super) fn new(writer: SqlitePool, epoch: i64) -> Self {
         let inserts = CHUNKS.map(|n_rows| insert_sql(INSERT_EVENTS, EVENT_COLUMNS, n_rows));
-        let first_inserts = inserts.each_ref().map(|insert| format!("{MOVE_HEAD} {insert}"));
         let content_inserts =
             CHUNKS.map(|n_rows| insert_sql(INSERT_CONTENTS, CONTENT_COLUMNS, n_rows));
         let heads = Heads::default();
-        Self { writer, epoch, heads, inserts, first_inserts, content_inserts }
+        Self { writer, epoch, heads, inserts, content_inserts }
     }
 
     pub(super) async fn commit(&mut self, batch: &[Prepared]) -> Result<Outcomes, CommitError> {
@@ -90,8 +87,7 @@ impl SqliteStore {
         if !is_planted("read_by_identity_column")
             && let Some(foreseen) = self.heads.foresee(batch)
         {
-            let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            match self.append(transaction, batch, &foreseen, true).await {
+            match self.append_at_once(batch, &foreseen).await {
                 Ok(()) => return Ok(self.advanced(batch, foreseen)),
                 // The log will say what was different.
                 Err(CommitError::Rejected(_)) => {}
@@ -147,7 +143,28 @@ impl SqliteStore {
         outcomes(foreseen.verdicts)
     }
 
-    /// Writes what won, and commits it. An error that is no other is that the head was elsewhere.
+    /// Writes and commits what is foreseen, in one trip to SQLite's thread: several would take longer than the
+    /// writing itself. An error that is no other is that the head was elsewhere.
+    async fn append_at_once(
+        &self,
+        batch: &[Prepared],
+        foreseen: &Foreseen,
+    ) -> Result<(), CommitError> {
+        let rows = rows_won(batch, &foreseen.verdicts);
+        let contents = contents_won(batch, &foreseen.verdicts);
+        let sql = format!("BEGIN IMMEDIATE; {MOVE_HEAD} {} COMMIT", self.script(&rows, &contents));
+        let mut connection = self.writer.acquire().await?;
+        let head = self.bind_head(sqlx::query(&sql), foreseen);
+        let written = bind(head, &rows, &contents).execute(&mut *connection).await;
+        let Err(error) = written else { return Ok(()) };
+        // Whatever is open is not to be found by whoever gets the connection next. Where nothing is open, this fails.
+        if sqlx::query("ROLLBACK").execute(&mut *connection).await.is_err() {
+            connection.close().await?;
+        }
+        Err(error.into())
+    }
+
+    /// Writes what won, and commits it.
     async fn append(
         &self,
         mut transaction: Transaction<'static, Sqlite>,
@@ -156,33 +173,13 @@ impl SqliteStore {
         moves_head: bool,
     ) -> Result<(), CommitError> {
         let rows = rows_won(batch, &foreseen.verdicts);
-        let mut rest = rows.as_slice();
-        for (n, n_rows) in CHUNKS.into_iter().enumerate() {
-            while rest.len() >= n_rows {
-                let (chunk, others) = rest.split_at(n_rows);
-                let is_first = moves_head && rest.len() == rows.len();
-                rest = others;
-                let query = match is_first {
-                    true => sqlx::query(&self.first_inserts[n])
-                        .bind(to_i64(foreseen.base))
-                        .bind(self.epoch)
-                        .bind(to_i64(foreseen.position)),
-                    false => sqlx::query(&self.inserts[n]),
-                };
-                bind(query, chunk).execute(&mut *transaction).await?;
-            }
-        }
-        assert!(rest.is_empty(), "the smallest chunk is one row");
         let contents = contents_won(batch, &foreseen.verdicts);
-        let mut rest = contents.as_slice();
-        for (n, n_rows) in CHUNKS.into_iter().enumerate() {
-            while rest.len() >= n_rows {
-                let (chunk, others) = rest.split_at(n_rows);
-                rest = others;
-                let query = sqlx::query(&self.content_inserts[n]);
-                bind_contents(query, chunk).execute(&mut *transaction).await?;
-            }
+        if moves_head {
+            let query = self.bind_head(sqlx::query(MOVE_HEAD), foreseen);
+            query.execute(&mut *transaction).await?;
         }
+        let sql = self.script(&rows, &contents);
+        bind(sqlx::query(&sql), &rows, &contents).execute(&mut *transaction).await?;
         if is_planted("acknowledge_before_commit") {
             let commit = async move {
                 tokio::time::sleep(PLANTED_PAUSE).await;
@@ -194,6 +191,27 @@ impl SqliteStore {
         }
         Ok(transaction.commit().await?)
     }
+
+    fn bind_head<'q>(&self, query: SqliteQuery<'q>, foreseen: &Foreseen) -> SqliteQuery<'q> {
+        query.bind(to_i64(foreseen.base)).bind(self.epoch).bind(to_i64(foreseen.position))
+    }
+
+    /// The statements that insert these, in their order.
+    fn script(&self, rows: &[Row<'_>], contents: &[&NewContent]) -> String {
+        let rows = statements(&self.inserts, rows.len());
+        let contents = statements(&self.content_inserts, contents.len());
+        rows.chain(contents).flat_map(|statement| [statement, ";"]).collect()
+    }
+}
+
+/// The statements that insert so many rows together.
+fn statements(of_sizes: &[String; CHUNKS.len()], n_rows: usize) -> impl Iterator<Item = &str> {
+    let mut rest = n_rows;
+    CHUNKS.into_iter().zip(of_sizes).flat_map(move |(size, statement)| {
+        let n_times = rest / size;
+        rest %= size;
+        std::iter::repeat_n(statement.as_str(), n_times)
+    })
 }
 
 /// An insert of so many rows. Its placeholders have no names: SQLite would look for the name of each through
@@ -203,8 +221,12 @@ fn insert_sql(head: &str, n_columns: usize, n_rows: usize) -> String {
     format!("{head}{}", vec![row; n_rows].join(","))
 }
 
-fn bind<'q>(query: SqliteQuery<'q>, rows: &[Row<'q>]) -> SqliteQuery<'q> {
-    rows.iter().fold(query, |query, row| {
+fn bind<'q>(
+    query: SqliteQuery<'q>,
+    rows: &[Row<'q>],
+    contents: &[&'q NewContent],
+) -> SqliteQuery<'q> {
+    let query = rows.iter().fold(query, |query, row| {
         query
             .bind(to_i64(row.position))
             .bind(row.append.stream.kind.as_str())
@@ -217,10 +239,7 @@ fn bind<'q>(query: SqliteQuery<'q>, rows: &[Row<'q>]) -> SqliteQuery<'q> {
             .bind(row.append.command.to_string())
             .bind(to_i64(row.ordinal))
             .bind(row.event.hash.as_slice())
-    })
-}
-
-fn bind_contents<'q>(query: SqliteQuery<'q>, contents: &[&'q NewContent]) -> SqliteQuery<'q> {
+    });
     contents.iter().fold(query, |query, content| {
         query
             .bind(content.id.to_string())
