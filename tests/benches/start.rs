@@ -34,10 +34,11 @@ async fn main() -> Result<()> {
     let begun = Instant::now();
     write(&full).await?;
     say(&format!("{N_EVENTS} events written in {:.1?}", begun.elapsed()));
-    // Once, so that the read models have seen everything.
+    // Once, so that the read models and all other readers of the log have seen everything.
     let mut first = Served::start(&full).await?;
     first.projected(N_EVENTS as u64).await?;
     say(&format!("and projected after {:.1?}", begun.elapsed()));
+    first.at_rest().await?;
     first.stop().await?;
     Served::start(&empty).await?.stop().await?;
     let [mut with, mut without, mut resident, mut resident_empty]: [Samples; 4] =

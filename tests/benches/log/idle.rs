@@ -62,7 +62,9 @@ pub(crate) async fn measure(figures: &mut Figures, sizes: Sizes) -> Result<()> {
     let own = std::env::current_exe()?.display().to_string();
     let data_dir = many.display().to_string();
     let printed = run(&own, &[LOAD_ACTORS, &data_dir, &sizes.n_actors.to_string()])?;
-    let each: f64 = printed.lines().last().context("it says what it found")?.parse()?;
+    let mut lines = printed.lines();
+    let each: f64 = lines.next_back().context("it says what it found")?.parse()?;
+    lines.for_each(say);
     figures.add("log/idle_actor", each, "KiB", Goal::AtMost(ACTOR_KIB_MAX));
     Ok(())
 }
@@ -104,6 +106,7 @@ pub(crate) async fn load_actors(words: &[String]) -> Result<()> {
     }
     let after = resident_kib("self")?;
     ensure!(after > before, "nothing grew: {before} KiB before, {after} KiB after");
+    say(&format!("{before:.0} KiB, and {after:.0} KiB with {} actors more", others.len()));
     say(&format!("{}", (after - before) / others.len() as f64));
     system.stop().await;
     Ok(())

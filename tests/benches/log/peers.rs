@@ -54,9 +54,12 @@ fn sqlite_es(folder: &Folder, n_connections: u32) -> Result<f64> {
     let target = cache("sqlite_es")?.display().to_string();
     let manifest = manifests("sqlite_es").join("Cargo.toml").display().to_string();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let program = format!("{target}/release/sqlite_es_peer");
+    if !Path::new(&program).exists() {
+        say("sqlite-es is built, which takes some minutes once");
+    }
     let build = ["build", "--quiet", "--release", "--locked", "--manifest-path", &manifest];
     run(&cargo, &[&build[..], &["--target-dir", &target]].concat())?;
-    let program = format!("{target}/release/sqlite_es_peer");
     let file = folder.path().join(format!("sqlite-es-{}.db", random())).display().to_string();
     let numbers = [N_AGGREGATES, n_connections, N_ROUNDS, PERIOD_MS].map(|n| n.to_string());
     let [aggregates, connections, rounds, period] = numbers.each_ref().map(String::as_str);
