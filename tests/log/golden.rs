@@ -147,6 +147,7 @@ fn a_process_reads_every_kind_of_stream_that_concerns_it() {
         check_concern::<OpenWorkspace>(&line, &event);
         check_concern::<RetireNode>(&line, &event);
         check_concern::<RunExecution>(&line, &event);
+        check_concern::<TitleIdea>(&line, &event);
     }
 }
 

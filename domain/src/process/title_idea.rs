@@ -27,6 +27,7 @@ pub enum TitleIdea {
 
 impl Process for TitleIdea {
     const TYPE: &'static str = "title_idea";
+    const CONCERNED_BY: &'static [&'static str] = &["idea"];
 
     fn route(event: &Event) -> Option<Uuid> {
         match event {
