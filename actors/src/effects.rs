@@ -20,6 +20,7 @@ use crate::{
     clock::SharedClock,
     dispatcher::{DispatchError, Dispatcher},
     erasure::Erasure,
+    idea_titles::IdeaTitles,
     lease::Tenure,
     order::Orders,
     preparation::{Preparation, Preparations},
@@ -55,6 +56,7 @@ pub(crate) struct Effects {
     pub(crate) orders: Orders,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) erasure: Erasure,
+    pub(crate) titles: IdeaTitles,
     pub(crate) preparations: Preparations,
     pub(crate) timer: Timer,
     pub(crate) clock: SharedClock,
@@ -84,6 +86,14 @@ impl Effects {
             }
             Effect::DestroyTexts { project } => self.erasure.destroy_texts(*project).await,
             Effect::NameErasedStreams { project } => self.erasure.name_streams(key, *project).await,
+            Effect::SummariseTitle { idea, description, until } => {
+                let performed: Performed = tokio::select! {
+                    biased;
+                    () = self.timer.until(*until) => Outcome::Done.into(),
+                    performed = self.titles.perform(key, *idea, description) => performed,
+                };
+                return Some(performed);
+            }
         };
         Some(outcome.into())
     }

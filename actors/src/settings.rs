@@ -8,7 +8,7 @@ use domain::{
 };
 
 use crate::{
-    clock::SharedClock, faults::Faults, preparation::ImageMaker,
+    clock::SharedClock, faults::Faults, model::Model, preparation::ImageMaker,
     provider::simulated::SimulatedSettings,
 };
 
@@ -32,6 +32,8 @@ pub struct Settings {
     pub anthropic_base_url: String,
     /// Where other replicas call this one; None takes no part. It matters only with PostgreSQL.
     pub internal_listen: Option<SocketAddr>,
+    /// Makes titles of long texts; None makes none.
+    pub title_model: Option<Arc<dyn Model>>,
     /// Makes the images of coding agents.
     pub images: Arc<dyn ImageMaker>,
     /// What goes wrong on purpose; nothing but in tests.
@@ -123,3 +125,6 @@ impl Default for WorkspaceSettings {
 
 /// Where Claude Code's requests go unless something else is said.
 pub const ANTHROPIC_BASE_URL: &str = "https://api.anthropic.com";
+
+/// The model that makes titles unless another one is named: small, quick and cheap.
+pub const TITLE_MODEL: &str = "claude-haiku-4-5";

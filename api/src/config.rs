@@ -10,7 +10,7 @@ use std::{
 };
 
 use actors::{
-    settings::{SNAPSHOT_EVENTS, WorkspaceSettings},
+    settings::{SNAPSHOT_EVENTS, TITLE_MODEL, WorkspaceSettings},
     signed_heads,
 };
 use anyhow::{Context, bail};
@@ -114,10 +114,15 @@ pub struct Flags {
     #[arg(long, env = "SAM_WORKSPACE_DISK_BYTES", global = true, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     workspace_disk_bytes: Option<u64>,
-    /// Where Claude Code's requests go, as a URL [default: `https://api.anthropic.com`] [since 0.1]
+    /// Where Claude Code's requests and those for titles go, as a URL [default: `https://api.anthropic.com`] [since 0.1]
     #[arg(long, env = "SAM_ANTHROPIC_BASE_URL", global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     anthropic_base_url: Option<String>,
+    /// Anthropic model that makes titles of messages over 100 characters, paid with the owner's stored key;
+    /// empty: they are called by their beginning [default: claude-haiku-4-5] [since 0.2]
+    #[arg(long, env = "SAM_TITLE_MODEL", global = true, value_name = "MODEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title_model: Option<String>,
     /// What is logged, for example `info` or `warn,api=debug` [default: warn] [since 0.1]
     #[arg(long, env = "SAM_LOG", global = true, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,6 +152,7 @@ pub struct Settings {
     pub claude_image: String,
     pub workspace_disk_bytes: u64,
     pub anthropic_base_url: Option<String>,
+    pub title_model: String,
     pub log: String,
 }
 
@@ -172,6 +178,7 @@ impl Settings {
             claude_image: WorkspaceSettings::default().claude_image,
             workspace_disk_bytes: 0,
             anthropic_base_url: None,
+            title_model: TITLE_MODEL.to_owned(),
             log: "warn".to_owned(),
         }
     }

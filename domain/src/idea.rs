@@ -2,22 +2,26 @@
 //!
 //! Carrying it out is an execution with a stream of its own; the idea only remembers the newest
 //! one. The text is content: the idea holds references. The title is not recorded while it is only
-//! the beginning of the text.
+//! the beginning of the text; a better one that somebody thought of later is content too, and belongs
+//! to the text that it was made of.
 //!
 //! Lifecycle: `Exploring` ⇄ `Ready` → `Executing` → `Done`, or `Parked`, which can become ready or be
 //! executed again. Done is final.
 //!
 //! Invariant: at most one execution is under way; only its own end moves the stage.
 //!
-//! Read next: `process/run_execution.rs` carries out [`IdeaEvent::ExecutionRequested`].
+//! Read next: `process/run_execution.rs` carries out [`IdeaEvent::ExecutionRequested`]; `idea/title.rs` is
+//! how a title is cut.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     event_sourced,
-    ids::{ExecutionId, MessageId, ProjectId, SessionId},
+    ids::{ContentId, ExecutionId, MessageId, ProjectId, SessionId},
     values::{ContentRef, ExecutionSettings},
 };
+
+pub mod title;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Idea {
@@ -28,6 +32,10 @@ pub enum Idea {
         stage: Stage,
         /// The newest execution.
         execution: Option<ExecutionId>,
+        /// What is wanted.
+        description: ContentId,
+        /// The title that was made of it, if any was.
+        title: Option<ContentId>,
     },
 }
 
@@ -85,6 +93,12 @@ pub enum IdeaCommand {
         execution: ExecutionId,
         reason: String,
     },
+    /// Takes a better title than the beginning of the text.
+    RecordTitle {
+        /// The text of which it was made.
+        description: ContentId,
+        title: ContentRef,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,6 +125,10 @@ pub enum IdeaEvent {
         execution: Option<ExecutionId>,
         reason: String,
     },
+    /// It has a better title than the beginning of its text.
+    Titled {
+        title: ContentRef,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -126,12 +144,14 @@ pub enum IdeaError {
     Done,
     #[error("this execution is not the idea's current one")]
     NotCurrent,
+    #[error("this idea was rewritten meanwhile: the title is one of its older text")]
+    Rewritten,
 }
 
 impl Idea {
     /// Answers a command with the events it causes.
     pub fn decide(&self, command: IdeaCommand) -> Result<Vec<IdeaEvent>, IdeaError> {
-        let Self::Known { project, stage, execution } = self else {
+        let Self::Known { project, stage, execution, .. } = self else {
             return Self::decide_unknown(command);
         };
         match command {
@@ -176,6 +196,9 @@ impl Idea {
                 (_, Some(current)) if *current == ended => Ok(Vec::new()),
                 _ => Err(IdeaError::NotCurrent),
             },
+            IdeaCommand::RecordTitle { description, title } => {
+                self.decide_title(description, title)
+            }
         }
     }
 
@@ -193,7 +216,7 @@ impl Idea {
     }
 
     fn decide_execute(&self, request: Box<ExecutionRequest>) -> Result<Vec<IdeaEvent>, IdeaError> {
-        let Self::Known { project, stage, execution } = self else {
+        let Self::Known { project, stage, execution, .. } = self else {
             return Err(IdeaError::NotFound);
         };
         if *execution == Some(request.execution) {
@@ -205,6 +228,17 @@ impl Idea {
             Stage::Exploring | Stage::Ready | Stage::Parked => {
                 Ok(vec![IdeaEvent::ExecutionRequested { project: *project, request }])
             }
+        }
+    }
+
+    /// Possible at any stage: who carries the idea out takes no notice of it.
+    fn decide_title(&self, of: ContentId, title: ContentRef) -> Result<Vec<IdeaEvent>, IdeaError> {
+        match self {
+            Self::Unknown => Err(IdeaError::NotFound),
+            Self::Known { description, .. } if *description != of => Err(IdeaError::Rewritten),
+            // The first one stays: nobody's card changes its name again and again.
+            Self::Known { title: Some(_), .. } => Ok(Vec::new()),
+            Self::Known { title: None, .. } => Ok(vec![IdeaEvent::Titled { title }]),
         }
     }
 
@@ -225,16 +259,25 @@ impl Idea {
 
     /// Folds one recorded event into the state.
     pub fn evolve(&mut self, event: IdeaEvent) {
-        if let IdeaEvent::Drafted { project, .. } = event {
-            *self = Self::Known { project, stage: Stage::Exploring, execution: None };
+        if let IdeaEvent::Drafted { project, description } = event {
+            let (stage, description) = (Stage::Exploring, description.id);
+            *self = Self::Known { project, stage, execution: None, description, title: None };
             return;
         }
-        let Self::Known { stage, execution, .. } = self else {
+        let Self::Known { stage, execution, description, title, .. } = self else {
             unreachable!("only a known idea records {event:?}");
         };
         *stage = match event {
             IdeaEvent::Drafted { .. } => unreachable!("handled above"),
-            IdeaEvent::Described { .. } => *stage,
+            IdeaEvent::Described { description: newer } => {
+                (*description, *title) = (newer.id, None);
+                *stage
+            }
+            IdeaEvent::Titled { title: better } => {
+                assert!(title.is_none(), "`decide` titles a text once");
+                *title = Some(better.id);
+                *stage
+            }
             IdeaEvent::MarkedExploring => Stage::Exploring,
             IdeaEvent::MarkedReady => Stage::Ready,
             IdeaEvent::ExecutionRequested { request, .. } => {

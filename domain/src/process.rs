@@ -15,6 +15,7 @@ pub mod retire_node;
 pub mod run_execution;
 #[cfg(test)]
 mod testing;
+pub mod title_idea;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -26,10 +27,10 @@ use crate::{
     event::{Command, Event},
     event_sourced::EventPayload,
     ids::{
-        AccountId, ExecutionId, MessageId, NodeId, PermissionId, ProjectId, SessionId, WorkspaceId,
-        derived,
+        AccountId, ExecutionId, IdeaId, MessageId, NodeId, PermissionId, ProjectId, SessionId,
+        WorkspaceId, derived,
     },
-    values::{ExecutionResult, NodeSpec, ProviderKind, Timestamp, WorkspaceSpec},
+    values::{ContentRef, ExecutionResult, NodeSpec, ProviderKind, Timestamp, WorkspaceSpec},
 };
 
 /// A place in the log.
@@ -201,6 +202,8 @@ pub enum Effect {
     DestroyTexts { project: ProjectId },
     /// Records which streams the project had.
     NameErasedStreams { project: ProjectId },
+    /// Has a model make a title of an idea's text, at most until `until`.
+    SummariseTitle { idea: IdeaId, description: ContentRef, until: Timestamp },
 }
 
 /// An order as the log may know it: ids instead of texts and secrets, which the runner adds.
@@ -286,6 +289,10 @@ pub enum Outcome {
     },
     Published {
         result: ExecutionResult,
+    },
+    /// A model made a title.
+    Titled {
+        title: ContentRef,
     },
     /// The agent or provider said no, or the deadline passed.
     Failed {

@@ -36,7 +36,7 @@ pub struct Rule {
 }
 
 /// One rule for each kind of stream.
-pub const RULES: [Rule; 13] = [
+pub const RULES: [Rule; 14] = [
     forever("account", "who did something"),
     forever("credential", "which secrets there were; the secrets are in the vault"),
     forever("project", "what was linked, and that it was erased"),
@@ -50,6 +50,7 @@ pub const RULES: [Rule; 13] = [
     forever("close_workspace", "why a step was taken"),
     forever("retire_node", "why a step was taken"),
     forever("erase_project", "why a step was taken"),
+    forever("title_idea", "why a step was taken"),
 ];
 
 const fn forever(kind: &'static str, why: &'static str) -> Rule {

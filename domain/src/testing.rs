@@ -130,6 +130,11 @@ pub(crate) fn content(n: u128) -> ContentRef {
     ContentRef { id: ContentId(Uuid::from_u128(10 << 64 | n)), length: 5, digest: format!("{n:x}") }
 }
 
+/// One that is too long to be a title.
+pub(crate) fn long_content(n: u128) -> ContentRef {
+    ContentRef { length: 300, ..content(n) }
+}
+
 pub(crate) fn settings() -> ExecutionSettings {
     ExecutionSettings {
         owner: account(1),

@@ -101,6 +101,8 @@ fn about(event: &Event) -> Option<(About, String)> {
         Event::Project(project, event @ ProjectEvent::Linked { .. }) => {
             (About { project: Some(*project), ..About::default() }, event.stored().0)
         }
+        // Nobody did anything; the idea is shown under its newest title anyway.
+        Event::Idea(_, IdeaEvent::Titled { .. }) => return None,
         Event::Idea(idea, event) => {
             let mut about = About { idea: Some(*idea), ..About::default() };
             match event {
@@ -113,6 +115,7 @@ fn about(event: &Event) -> Option<(About, String)> {
                 IdeaEvent::Done { execution } => about.execution = Some(*execution),
                 IdeaEvent::Parked { execution, .. } => about.execution = *execution,
                 IdeaEvent::Described { .. }
+                | IdeaEvent::Titled { .. }
                 | IdeaEvent::MarkedExploring
                 | IdeaEvent::MarkedReady => {}
             }

@@ -38,7 +38,7 @@ pub struct SessionRow {
     pub execution: Option<ExecutionId>,
     pub coding_agent: Option<CodingAgentKind>,
     pub state: SessionState,
-    /// The first message.
+    /// The first message, or the title that was made of it.
     pub title: Option<ContentRef>,
     /// The newest message of a person, or the beginning of the newest answer.
     pub preview: Option<ContentRef>,
@@ -143,18 +143,23 @@ pub struct Page {
     pub has_more: bool,
 }
 
+// A message that began an idea is the very text of the idea, so they share the title.
+const SESSIONS: &str = "
+    SELECT s.*, i.title AS made_title FROM chat_sessions s
+    LEFT JOIN idea_board i ON i.session = s.session AND i.description = s.title";
+
 /// The sessions of a project, the most recently used first.
 pub async fn list(
     database: &Database,
     project: ProjectId,
 ) -> Result<Vec<SessionRow>, DatabaseError> {
-    let list = "SELECT * FROM chat_sessions WHERE project = $1 ORDER BY updated_at DESC, session";
-    database.views().fetch_all(list, (project.0,)).await?.iter().map(session).collect()
+    let list = format!("{SESSIONS} WHERE s.project = $1 ORDER BY s.updated_at DESC, s.session");
+    database.views().fetch_all(&list, (project.0,)).await?.iter().map(session).collect()
 }
 
 pub async fn find(database: &Database, id: SessionId) -> Result<Option<SessionRow>, DatabaseError> {
-    let find = "SELECT * FROM chat_sessions WHERE session = $1";
-    database.views().fetch_optional(find, (id.0,)).await?.as_ref().map(session).transpose()
+    let find = format!("{SESSIONS} WHERE s.session = $1");
+    database.views().fetch_optional(&find, (id.0,)).await?.as_ref().map(session).transpose()
 }
 
 /// The newest `limit` items of a session that began before a position.
@@ -300,7 +305,7 @@ fn session(row: &SqlRow) -> Result<SessionRow, DatabaseError> {
             Some(_) if is_asked => SessionState::NeedsInput,
             Some(_) => SessionState::Working,
         },
-        title: row.json_option("title")?,
+        title: row.json_option("made_title")?.or(row.json_option("title")?),
         preview: row.json_option("preview")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,

@@ -31,6 +31,8 @@ pub struct IdeaRow {
     pub project: ProjectId,
     pub stage: Stage,
     pub description: ContentRef,
+    /// A better title than the beginning of the description.
+    pub title: Option<ContentRef>,
     /// Why it is parked; none in other stages.
     pub parked_reason: Option<String>,
     /// The newest execution, with what was asked of it.
@@ -50,7 +52,9 @@ const DRAFTED: &str = "
     INSERT INTO idea_board (idea, project, stage, description, needs_input, created_position,
         created_at, updated_at)
     VALUES ($1, $2, $3, $4, FALSE, $5, $6, $6)";
-const DESCRIBED: &str = "UPDATE idea_board SET description = $2, updated_at = $3 WHERE idea = $1";
+const DESCRIBED: &str = "
+    UPDATE idea_board SET description = $2, title = NULL, updated_at = $3 WHERE idea = $1";
+const TITLED: &str = "UPDATE idea_board SET title = $2 WHERE idea = $1";
 const MOVED: &str = "
     UPDATE idea_board SET stage = $2, parked_reason = $3, needs_input = FALSE, updated_at = $4
     WHERE idea = $1";
@@ -102,6 +106,7 @@ fn write_idea(idea: IdeaId, event: &IdeaEvent, recorded: &Recorded<Event>, write
         IdeaEvent::Described { description } => {
             writes.add(DESCRIBED, (idea.0, json(description), at));
         }
+        IdeaEvent::Titled { title } => writes.add(TITLED, (idea.0, json(title))),
         IdeaEvent::MarkedExploring => moved(Stage::Exploring, None),
         IdeaEvent::MarkedReady => moved(Stage::Ready, None),
         IdeaEvent::Done { .. } => moved(Stage::Done, None),
@@ -183,6 +188,7 @@ fn idea(row: &SqlRow) -> Result<IdeaRow, DatabaseError> {
         project: row.project()?,
         stage: row.named("stage")?,
         description: row.json("description")?,
+        title: row.json_option("title")?,
         parked_reason: row.text_option("parked_reason")?,
         execution: row.execution()?,
         session: row.session()?,

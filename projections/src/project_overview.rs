@@ -112,6 +112,8 @@ fn write_idea(idea: Uuid, event: &IdeaEvent, at: Timestamp, writes: &mut Writes)
         IdeaEvent::Described { .. } | IdeaEvent::MarkedExploring | IdeaEvent::MarkedReady => {
             writes.add(MOVED, (idea, at));
         }
+        // Nobody did anything.
+        IdeaEvent::Titled { .. } => {}
     }
 }
 

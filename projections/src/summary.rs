@@ -57,6 +57,7 @@ fn of_idea(event: &IdeaEvent) -> String {
         IdeaEvent::ExecutionRequested { request, .. } => {
             format!("idea submitted to {}", request.settings.coding_agent.name())
         }
+        IdeaEvent::Titled { .. } => "idea got a title".into(),
         IdeaEvent::Done { .. } => "idea done".into(),
         IdeaEvent::Parked { reason, .. } => format!("idea parked: {reason}"),
     }

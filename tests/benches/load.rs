@@ -108,6 +108,7 @@ async fn start(data_dir: &Path) -> Result<System> {
         snapshot_events: SNAPSHOT_EVENTS,
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
         internal_listen: None,
+        title_model: None,
         images: Arc::new(NothingToMake),
         faults: Faults::default(),
     };

@@ -20,7 +20,7 @@ use domain::{
     process::{
         Process, ProcessEvent, ProcessState, close_workspace::CloseWorkspace,
         erase_project::EraseProject, open_workspace::OpenWorkspace, retire_node::RetireNode,
-        run_execution::RunExecution,
+        run_execution::RunExecution, title_idea::TitleIdea,
     },
     project::Project,
     session::Session,
@@ -42,7 +42,7 @@ use crate::support::{Directory, Place, on_both};
 const SWITCH: &str = "SAM_GOLDEN_EXPECTED";
 
 /// The newest migrations of the versions that have a golden log: log and views.
-const RELEASED: [(&str, usize, usize); 1] = [("0.1", 2, 9)];
+const RELEASED: [(&str, usize, usize); 2] = [("0.1", 2, 9), ("0.2", 5, 15)];
 
 on_both! {
     a_database_of_each_release_opens_with_this_program
@@ -147,6 +147,7 @@ fn a_process_reads_every_kind_of_stream_that_concerns_it() {
         check_concern::<OpenWorkspace>(&line, &event);
         check_concern::<RetireNode>(&line, &event);
         check_concern::<RunExecution>(&line, &event);
+        check_concern::<TitleIdea>(&line, &event);
     }
 }
 
@@ -210,6 +211,7 @@ fn states(lines: &[Line]) -> BTreeMap<String, Value> {
             "close_workspace" => process::<CloseWorkspace>(&lines),
             "retire_node" => process::<RetireNode>(&lines),
             "erase_project" => process::<EraseProject>(&lines),
+            "title_idea" => process::<TitleIdea>(&lines),
             other => panic!("this test has to know how {other} is folded"),
         };
         (format!("{kind}/{id}"), state)

@@ -54,6 +54,7 @@ const BEGIN: &[&str] = &[
 ];
 
 const WORK: &[&str] = &[
+    "idea titled",
     "execution waited",
     "node requested",
     "node started",
@@ -186,6 +187,7 @@ async fn an_idea_that_is_being_executed_is_shown_everywhere(place: Place) {
     assert_eq!(ideas[0].stage, Stage::Executing);
     assert_eq!(ideas[0].executions, [ExecutionId(of("execution"))]);
     assert!(ideas[0].needs_input, "a permission is asked");
+    assert!(ideas[0].title.is_some(), "a title was made");
 
     let execution = ExecutionId(of("execution"));
     let found = execution_timeline::find(&database, execution).await.unwrap().unwrap();

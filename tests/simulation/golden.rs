@@ -11,7 +11,7 @@ use domain::{
     credential::{CredentialCommand, CredentialKind},
     event::{Command, registry},
     execution::{Execution, ExecutionCommand, InputChoice},
-    idea::{IdeaCommand, Stage},
+    idea::{Idea, IdeaCommand, Stage},
     ids::{
         ContentId, CredentialId, ExecutionId, IdeaId, MessageId, NodeId, PermissionId, SessionId,
         WorkspaceId,
@@ -25,6 +25,7 @@ use projections::event_log::RecordedEvent;
 use serde_json::{Value, json};
 
 use actors::{
+    model::simulated::Reply,
     provider::simulated::Refuse,
     random,
     submit_idea::{NewIdea, Wish},
@@ -82,6 +83,7 @@ fn write(version: &str, events: &[RecordedEvent]) {
 async fn play() -> World {
     let mut world = World::new(Place::sqlite(), 1).await;
     ideas_without_an_execution(&world).await;
+    an_idea_with_a_title(&world).await;
     executions(&world).await;
     world.clock.advance(Duration::from_secs(31 * 60));
     world.until("the machine to be given back", async || !world.machine.is_rented()).await;
@@ -122,6 +124,24 @@ async fn ideas_without_an_execution(world: &World) {
     for command in [IdeaCommand::MarkReady, IdeaCommand::MarkExploring, IdeaCommand::Park] {
         send(world, (idea, command)).await;
     }
+}
+
+async fn an_idea_with_a_title(world: &World) {
+    let (credentials, kind) = (&world.system().credentials, CredentialKind::Anthropic);
+    credentials.put(&world.caller(), kind, "sk-ant-of-the-story").await.unwrap();
+    world.model.script([Reply::Say("Think about pelicans".to_owned())]);
+    let idea = IdeaId(random::uuid());
+    let description = "think about the pelicans. ".repeat(12);
+    let new = NewIdea { project: world.project, idea, description, wish: Wish::Explore };
+    world.system().ideas.submit(&world.caller(), new).await.unwrap();
+    world
+        .until("a title", async || {
+            let idea = world.system().dispatcher.state::<Idea>(idea.0).await;
+            matches!(&*idea.unwrap(), Idea::Known { title: Some(_), .. })
+        })
+        .await;
+    // With a key the ideas of the next chapters would be for another coding agent.
+    credentials.remove(&world.caller(), kind).await.unwrap();
 }
 
 async fn executions(world: &World) {

@@ -14,6 +14,7 @@ use actors::{
     caller::Caller,
     clock::simulated::SimulatedClock,
     faults::Faults,
+    model::simulated::SimulatedModel,
     preparation::{ImageMaker, Tell},
     provider::simulated::{Machine, SimulatedSettings},
     random,
@@ -49,8 +50,14 @@ use tokio::sync::watch;
 const VERSION: &str = "simulated 1";
 /// Real time for something that takes milliseconds; only a failure waits that long.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PROCESSES: [&str; 5] =
-    ["run_execution", "open_workspace", "close_workspace", "retire_node", "erase_project"];
+const PROCESSES: [&str; 6] = [
+    "run_execution",
+    "open_workspace",
+    "close_workspace",
+    "retire_node",
+    "erase_project",
+    "title_idea",
+];
 
 /// Runs each of the named functions as a test on SQLite and as one on PostgreSQL.
 macro_rules! on_both {
@@ -145,6 +152,8 @@ pub(crate) struct World {
     pub(crate) clock: SimulatedClock,
     pub(crate) faults: Faults,
     pub(crate) images: SimulatedImages,
+    /// Makes titles, for whoever has a key.
+    pub(crate) model: SimulatedModel,
     /// For executions that are requested after the next start.
     pub(crate) periods: Periods,
     pub(crate) project: ProjectId,
@@ -177,6 +186,7 @@ impl World {
             clock: SimulatedClock::new(start),
             faults,
             images: SimulatedImages::default(),
+            model: SimulatedModel::default(),
             periods: Periods::default(),
             project: ProjectId(random::uuid()),
             system: None,
@@ -239,6 +249,7 @@ impl World {
             snapshot_events: SNAPSHOT_EVENTS,
             anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
             internal_listen: None,
+            title_model: Some(Arc::new(self.model.clone())),
             images: Arc::new(self.images.clone()),
             faults: self.faults.clone(),
         }

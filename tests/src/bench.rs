@@ -5,6 +5,7 @@
 //! A goal that is missed is told and is no error: the numbers depend on the machine, an error does not.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     fs::File,
     io::Write as _,
@@ -53,6 +54,7 @@ impl fmt::Display for Goal {
 /// The closing lines of a benchmark.
 #[derive(Debug, Default)]
 pub struct Figures {
+    values: BTreeMap<String, f64>,
     lines: Vec<String>,
 }
 
@@ -62,6 +64,12 @@ impl Figures {
         // Ratios and milliseconds need decimals, counts do not.
         let n_decimals = if value.abs() < 100.0 { 2 } else { 0 };
         self.lines.push(format!("figure {name} {value:.n_decimals$} {unit} goal {goal} {verdict}"));
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// What was added under a name, to set something else against it.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.values.get(name).copied()
     }
 
     /// Says them all, and adds them to the file that the environment names.

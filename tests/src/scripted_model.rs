@@ -2,12 +2,14 @@
 //!
 //! Which step comes next follows from the conversation that the request carries: as many steps are
 //! done as it has tool results after the newest prompt. So it keeps no state, and a request that is
-//! repeated gets the same answer. Requests without tools, for titles and the like, get a word.
+//! repeated gets the same answer. Requests without tools, for titles and the like, get a word, or what a
+//! script of their own says.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Value, json};
@@ -26,10 +28,28 @@ pub enum Step {
     Say(String),
 }
 
+/// What comes of one request without tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Say(String),
+    /// Fails with a status of HTTP.
+    Fail(u16),
+    /// Sends this with status 200.
+    Send(Vec<u8>),
+    /// Sends this instead of an answer of HTTP, and hangs up.
+    Break,
+    /// No answer, ever.
+    Hang,
+}
+
+/// The last one is for all requests from then on; without any they get a word.
+type Replies = Arc<Mutex<VecDeque<Reply>>>;
+
 /// A model server on loopback, while it lives.
 pub struct ScriptedModel {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    replies: Replies,
     _connections: JoinSet<()>,
 }
 
@@ -40,6 +60,10 @@ pub struct Seen {
     pub line: String,
     /// The `x-api-key` header, or the bearer token.
     pub key: Option<String>,
+    /// The name of the model that is wanted.
+    pub model: Option<String>,
+    /// The text, where a request has only one and nothing around it.
+    pub text: Option<String>,
 }
 
 impl ScriptedModel {
@@ -48,25 +72,31 @@ impl ScriptedModel {
         let listener = TcpListener::bind((host, 0)).await?;
         let address = listener.local_addr()?;
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (steps, log) = (Arc::new(steps), seen.clone());
+        let replies = Replies::default();
+        let script = Arc::new(Script { steps, seen: seen.clone(), replies: replies.clone() });
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (steps, log) = (steps.clone(), log.clone());
+                let script = script.clone();
                 connections.spawn(async move {
                     // A client that goes away in the middle is its own business.
-                    let _ = serve(stream, &steps, &log).await;
+                    let _ = serve(stream, &script).await;
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, seen, _connections: accepting })
+        Ok(Self { address, seen, replies, _connections: accepting })
+    }
+
+    /// What requests without tools get from now on.
+    pub fn reply(&self, replies: impl IntoIterator<Item = Reply>) {
+        *lock(&self.replies) = replies.into_iter().collect();
     }
 
     /// Every request so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.seen).clone()
     }
 
     /// The usual script: write `hello.txt` below `directory`, look at it, say so.
@@ -86,7 +116,29 @@ impl ScriptedModel {
     }
 }
 
-async fn serve(stream: TcpStream, steps: &[Step], seen: &Mutex<Vec<Seen>>) -> io::Result<()> {
+/// What all connections share.
+struct Script {
+    steps: Vec<Step>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    replies: Replies,
+}
+
+impl Script {
+    /// What a request without tools gets, if there is a script for those.
+    fn reply_to(&self, line: &str, request: &Value) -> Option<Reply> {
+        if !line.ends_with("/messages") || has_tools(request) {
+            return None;
+        }
+        let mut replies = lock(&self.replies);
+        if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(stream: TcpStream, script: &Script) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     stream.read_line(&mut line).await?;
@@ -107,16 +159,35 @@ async fn serve(stream: TcpStream, steps: &[Step], seen: &Mutex<Vec<Seen>>) -> io
     let mut body = vec![0; n_bytes];
     stream.read_exact(&mut body).await?;
     let line = line.trim().trim_end_matches(" HTTP/1.1").to_string();
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(Seen { line: line.clone(), key });
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let (kind, answer) = answer(&line, &body, steps);
+    let text_of = |value: &Value| value.as_str().map(str::to_owned);
+    let (model, text) = (text_of(&body["model"]), text_of(&body["messages"][0]["content"]));
+    lock(&script.seen).push(Seen { line: line.clone(), key, model, text });
+    let reply = script.reply_to(&line, &body);
+    let (status, kind, answer) = match reply {
+        None => {
+            let (kind, answer) = answer(&line, &body, &script.steps);
+            (200, kind, answer.into_bytes())
+        }
+        Some(Reply::Say(text)) => {
+            let said = said(&body, &Step::Say(text)).to_string();
+            (200, "application/json", said.into_bytes())
+        }
+        Some(Reply::Fail(status)) => (status, "application/json", b"{}".to_vec()),
+        Some(Reply::Send(bytes)) => (200, "application/json", bytes),
+        Some(Reply::Break) => {
+            stream.write_all(b"this is no HTTP\r\n\r\n").await?;
+            return stream.shutdown().await;
+        }
+        Some(Reply::Hang) => std::future::pending().await,
+    };
     let length = answer.len();
     let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        "HTTP/1.1 {status} -\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
     if !line.starts_with("HEAD ") {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(&answer).await?;
     }
     stream.shutdown().await
 }
@@ -132,15 +203,23 @@ fn answer(line: &str, request: &Value, steps: &[Step]) -> (&'static str, String)
     if request["stream"] == Value::Bool(true) {
         return ("text/event-stream", stream_of(request, &step));
     }
+    ("application/json", said(request, &step).to_string())
+}
+
+/// A whole answer in one piece.
+fn said(request: &Value, step: &Step) -> Value {
     let mut message = message(request);
-    message["content"] = json!([block(&step, n_results(request))]);
-    message["stop_reason"] = json!(stop_reason(&step));
-    ("application/json", message.to_string())
+    message["content"] = json!([block(step, n_results(request))]);
+    message["stop_reason"] = json!(stop_reason(step));
+    message
+}
+
+fn has_tools(request: &Value) -> bool {
+    request["tools"].as_array().is_some_and(|tools| !tools.is_empty())
 }
 
 fn next_step(request: &Value, steps: &[Step]) -> Step {
-    let has_tools = request["tools"].as_array().is_some_and(|tools| !tools.is_empty());
-    if !has_tools {
+    if !has_tools(request) {
         return Step::Say("Hello".to_string());
     }
     let over = || Step::Say("There is nothing left in the script.".to_string());

@@ -10,6 +10,7 @@ use domain::{
     process::{
         Process, close_workspace::CloseWorkspace, erase_project::EraseProject,
         open_workspace::OpenWorkspace, retire_node::RetireNode, run_execution::RunExecution,
+        title_idea::TitleIdea,
     },
 };
 use projections::{database::Database, event_log::EventLog};
@@ -23,8 +24,10 @@ use crate::{
     effects::Effects,
     erasure::Erasure,
     faults::Faults,
+    idea_titles::IdeaTitles,
     intent_runner::{Runner, Tools},
     lease::Tenure,
+    model::titles::Titles,
     order::Orders,
     preparation::Preparations,
     process_actor::ProcessReader,
@@ -51,6 +54,7 @@ pub(super) struct Acting {
     faults: Faults,
     heads: HeadMaker,
     erasure: Erasure,
+    titles: IdeaTitles,
     arbiter: actix::ArbiterHandle,
 }
 
@@ -68,6 +72,12 @@ impl Acting {
             credentials: system.credentials.clone(),
             workspaces: settings.workspaces,
             anthropic_base_url: settings.anthropic_base_url,
+        };
+        let titles = IdeaTitles {
+            titles: Titles::new(settings.title_model, &clock),
+            dispatcher: system.dispatcher.clone(),
+            sealing: system.sealing.clone(),
+            credentials: system.credentials.clone(),
         };
         let heads = HeadMaker {
             database: system.database.clone(),
@@ -97,6 +107,7 @@ impl Acting {
                 dispatcher: system.dispatcher.clone(),
                 projected: system.projected(),
             },
+            titles,
             arbiter: system.actors.arbiter(),
         }
     }
@@ -132,6 +143,7 @@ impl Acting {
             orders: self.orders.clone(),
             provider: Arc::clone(&self.provider),
             erasure: self.erasure.clone(),
+            titles: self.titles.clone(),
             preparations: self.preparations.clone(),
             timer: timer.clone(),
             clock: Arc::clone(&self.clock),
@@ -152,6 +164,7 @@ impl Acting {
         self.start_process::<CloseWorkspace>(&tools);
         self.start_process::<RetireNode>(&tools);
         self.start_process::<EraseProject>(&tools);
+        self.start_process::<TitleIdea>(&tools);
         let (database, log) = (self.database.clone(), self.log.clone());
         let sealing = self.orders.sealing.clone();
         tools

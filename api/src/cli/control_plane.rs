@@ -11,6 +11,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web::Da
 use actors::{
     clock::system::SystemClock,
     faults::Faults,
+    model::{Model, anthropic::AnthropicModel},
     random,
     settings::{
         ANTHROPIC_BASE_URL, HeadSettings, LocalSettings, NodeSettings, Settings as SystemSettings,
@@ -151,6 +152,9 @@ fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
         slots: settings.node_slots,
         arguments: Vec::new(),
     };
+    let base_url = settings.anthropic_base_url.clone();
+    let anthropic_base_url = base_url.unwrap_or_else(|| ANTHROPIC_BASE_URL.to_owned());
+    let title_model = title_model(settings, &anthropic_base_url);
     let periods = Periods { node_warm_ms: settings.node_warm_timeout_ms, ..Periods::default() };
     Ok(SystemSettings {
         data_dir,
@@ -166,14 +170,18 @@ fn system_settings(settings: &Settings) -> anyhow::Result<SystemSettings> {
             file: Some(settings.heads_file()),
         },
         snapshot_events: settings.snapshot_events,
-        anthropic_base_url: settings
-            .anthropic_base_url
-            .clone()
-            .unwrap_or_else(|| ANTHROPIC_BASE_URL.to_owned()),
+        anthropic_base_url,
         internal_listen: Some(settings.internal_address()?),
+        title_model,
         images: setup::image_maker(settings),
         faults: Faults::default(),
     })
+}
+
+/// The model that makes titles; none where its name is empty.
+fn title_model(settings: &Settings, base_url: &str) -> Option<Arc<dyn Model>> {
+    let name = settings.title_model.trim();
+    (!name.is_empty()).then(|| Arc::new(AnthropicModel::new(base_url, name)) as Arc<dyn Model>)
 }
 
 /// The agent's program: as it is set, or beside this one.

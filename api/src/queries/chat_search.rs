@@ -9,6 +9,7 @@ use actix_web::{
 use actors::sealing::Sealing;
 use chrono::{DateTime, Utc};
 use domain::{
+    idea::title::cut_title,
     ids::{ProjectId, SessionId},
     values::ContentRef,
 };
@@ -21,9 +22,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::{
-    access, caller::Caller, problem::Problem, queries::ideas::title, server::Server, texts::Texts,
-};
+use crate::{access, caller::Caller, problem::Problem, server::Server, texts::Texts};
 
 const HITS_DEFAULT: usize = 20;
 const HITS_MAX: usize = 100;
@@ -176,7 +175,7 @@ fn hit(
     SearchHit {
         project: message.project.0,
         session: message.session.0,
-        session_title: named.map(|text| title(&texts.get(text))).unwrap_or_default(),
+        session_title: named.map(|text| cut_title(&texts.get(text))).unwrap_or_default(),
         idea: session.and_then(|session| session.idea).map(|id| id.0),
         message: message.message.0,
         position: message.position,

@@ -6,7 +6,11 @@ use actix_web::{
 };
 use actors::sealing::Sealing;
 use chrono::{DateTime, Utc};
-use domain::ids::{IdeaId, ProjectId};
+use domain::{
+    idea::title::cut_title,
+    ids::{IdeaId, ProjectId},
+    values::ContentRef,
+};
 use projections::{
     database::Database,
     idea_board::{self, IdeaRow},
@@ -35,7 +39,7 @@ mirrored! {
 pub struct Idea {
     pub id: Uuid,
     pub project: Uuid,
-    /// The first hundred characters of the description at most.
+    /// The beginning of the description, or what a model made of it later: one line, at most a hundred characters.
     pub title: String,
     pub description: String,
     pub stage: Stage,
@@ -76,7 +80,7 @@ pub(crate) async fn list(
     project: ProjectId,
 ) -> Result<Vec<Idea>, Problem> {
     let rows = idea_board::list(database, project).await?;
-    let texts = Texts::read(sealing, rows.iter().map(|row| &row.description)).await?;
+    let texts = Texts::read(sealing, rows.iter().flat_map(references)).await?;
     Ok(rows.into_iter().map(|row| document(row, &texts)).collect())
 }
 
@@ -89,16 +93,21 @@ pub(crate) async fn idea(
     server: Data<Server>,
 ) -> Result<Json<Idea>, Problem> {
     let row = access::idea(&server, &caller, IdeaId(id.0)).await?;
-    let texts = Texts::read(server.sealing(), [&row.description]).await?;
+    let texts = Texts::read(server.sealing(), references(&row)).await?;
     Ok(Json(document(row, &texts)))
+}
+
+fn references(row: &IdeaRow) -> impl Iterator<Item = &ContentRef> {
+    std::iter::once(&row.description).chain(&row.title)
 }
 
 fn document(row: IdeaRow, texts: &Texts) -> Idea {
     let description = texts.get(&row.description);
+    let made = row.title.as_ref().filter(|title| !texts.is_erased(title));
     Idea {
         id: row.id.0,
         project: row.project.0,
-        title: title(&description),
+        title: made.map_or_else(|| cut_title(&description), |title| texts.get(title)),
         description,
         stage: row.stage.into(),
         parked_reason: row.parked_reason,
@@ -110,36 +119,5 @@ fn document(row: IdeaRow, texts: &Texts) -> Idea {
         updated_at: row.updated_at,
         needs_input: row.needs_input,
         coding_agent: row.coding_agent.map(Into::into),
-    }
-}
-
-const TITLE_CHARS_MAX: usize = 100;
-
-/// What a text is called: its first line that says anything, a hundred characters at most.
-pub(crate) fn title(text: &str) -> String {
-    beginning(text.trim_start().lines().next().unwrap_or_default())
-}
-
-/// The beginning of a text, on one line.
-pub(crate) fn beginning(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= TITLE_CHARS_MAX {
-        return line;
-    }
-    let cut: String = line.chars().take(TITLE_CHARS_MAX - 1).collect();
-    format!("{}…", cut.trim_end())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_title_is_one_line_of_a_hundred_characters_at_most() {
-        assert_eq!(title("\n Fix  the\ttests \nall of them"), "Fix the tests");
-        assert_eq!(beginning(" Fix\n the  tests "), "Fix the tests");
-        let long = title(&"ä".repeat(200));
-        assert_eq!(long.chars().count(), TITLE_CHARS_MAX);
-        assert!(long.ends_with('…'));
     }
 }

@@ -6,6 +6,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
+    idea::title::{cut_title, on_one_line},
     ids::{ProjectId, SessionId},
     values::ContentRef,
 };
@@ -18,7 +19,6 @@ use crate::{
     access,
     caller::{Caller, Id},
     problem::Problem,
-    queries::ideas::{beginning, title},
     server::Server,
     texts::Texts,
     wire::CodingAgentKind,
@@ -91,7 +91,7 @@ fn document(row: SessionRow, texts: &Texts) -> Session {
         id: row.id.0,
         project: row.project.0,
         idea: row.idea.map(|id| id.0),
-        title: text(&row.title).map(|text| title(&text)).unwrap_or_default(),
+        title: text(&row.title).map(|text| cut_title(&text)).unwrap_or_default(),
         state: match row.state {
             chat_transcript::SessionState::Idle => SessionState::Idle,
             chat_transcript::SessionState::Working => SessionState::Working,
@@ -100,6 +100,6 @@ fn document(row: SessionRow, texts: &Texts) -> Session {
         execution: row.execution.map(|id| id.0),
         coding_agent: row.coding_agent.map(Into::into),
         updated_at: row.updated_at,
-        preview: text(&row.preview).map(|text| beginning(&text)).unwrap_or_default(),
+        preview: text(&row.preview).map(|text| on_one_line(&text)).unwrap_or_default(),
     }
 }

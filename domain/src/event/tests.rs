@@ -64,7 +64,8 @@ fn every_event_has_a_stored_example() {
             format!("{kind} {name}")
         })
         .collect();
-    let processes = ["open_workspace", "close_workspace", "retire_node", "erase_project"];
+    let processes =
+        ["open_workspace", "close_workspace", "retire_node", "erase_project", "title_idea"];
     let listed: BTreeSet<String> = NAMES
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -132,7 +133,7 @@ fn of_erasure() -> [ProjectEvent; 3] {
     [ProjectEvent::ErasureRequested, streams_erased, ProjectEvent::Erased]
 }
 
-fn of_idea() -> [IdeaEvent; 7] {
+fn of_idea() -> [IdeaEvent; 8] {
     [
         IdeaEvent::Drafted { project: project(1), description: content(1) },
         IdeaEvent::Described { description: content(1) },
@@ -141,6 +142,7 @@ fn of_idea() -> [IdeaEvent; 7] {
         IdeaEvent::ExecutionRequested { project: project(1), request: request(1) },
         IdeaEvent::Done { execution: execution(1) },
         IdeaEvent::Parked { execution: Some(execution(1)), reason: "cancelled".into() },
+        IdeaEvent::Titled { title: content(1) },
     ]
 }
 

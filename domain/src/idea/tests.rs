@@ -47,6 +47,15 @@ fn describe() -> IdeaCommand {
     IdeaCommand::Describe { description: content(2) }
 }
 
+/// Title `n`, made of text `of`.
+fn record_title(of: u128, n: u128) -> IdeaCommand {
+    IdeaCommand::RecordTitle { description: content(of).id, title: content(n) }
+}
+
+fn titled(n: u128) -> IdeaEvent {
+    IdeaEvent::Titled { title: content(n) }
+}
+
 #[test]
 fn an_idea_is_drafted() {
     given_nothing::<Idea>().when(draft()).then([drafted()]);
@@ -138,6 +147,29 @@ fn the_end_of_an_older_execution_changes_nothing() {
     given::<Idea>(again).when(record_parked(1)).then_rejected(IdeaError::NotCurrent);
 }
 
+#[test]
+fn an_idea_takes_a_better_title_at_any_stage() {
+    given::<Idea>([drafted()]).when(record_title(1, 5)).then([titled(5)]);
+    given::<Idea>([drafted(), requested(1)]).when(record_title(1, 5)).then([titled(5)]);
+    given::<Idea>([drafted(), requested(1), done(1)]).when(record_title(1, 5)).then([titled(5)]);
+    given_nothing::<Idea>().when(record_title(1, 5)).then_rejected(IdeaError::NotFound);
+}
+
+#[test]
+fn a_text_has_one_title() {
+    given::<Idea>([drafted(), titled(5)]).when(record_title(1, 5)).then_nothing();
+    given::<Idea>([drafted(), titled(5)]).when(record_title(1, 6)).then_nothing();
+}
+
+#[test]
+fn a_title_of_an_older_text_is_refused() {
+    let described = || IdeaEvent::Described { description: content(2) };
+    given::<Idea>([drafted(), described()])
+        .when(record_title(1, 5))
+        .then_rejected(IdeaError::Rewritten);
+    given::<Idea>([drafted(), titled(5), described()]).when(record_title(2, 6)).then([titled(6)]);
+}
+
 proptest! {
     #[test]
     fn any_sequence_of_commands_folds_to_the_live_state(
@@ -146,6 +178,7 @@ proptest! {
                 draft(), submit(1), submit(2), execute(1), execute(3), describe(),
                 IdeaCommand::MarkReady, IdeaCommand::MarkExploring, IdeaCommand::Park,
                 record_done(1), record_done(3), record_parked(1), record_parked(2),
+                record_title(1, 5), record_title(1, 6), record_title(2, 7),
             ]),
             0..40,
         )

@@ -59,6 +59,7 @@ fn of_effect(effect: &Effect) -> &'static str {
         Effect::EndExecutions { .. } => "end what runs in the project",
         Effect::DestroyTexts { .. } => "destroy the project's texts",
         Effect::NameErasedStreams { .. } => "name the erased streams",
+        Effect::SummariseTitle { .. } => "have a title made of the text",
     }
 }
 
@@ -79,6 +80,7 @@ fn of_outcome(outcome: &Outcome) -> String {
             Some(reference) => format!("{} commits on {reference}", result.n_commits),
             None => "nothing was changed".into(),
         },
+        Outcome::Titled { .. } => "made".into(),
         Outcome::Failed { reason, .. } => format!("failed, {reason}"),
     }
 }

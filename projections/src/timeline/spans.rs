@@ -103,6 +103,7 @@ fn of_idea(event: &IdeaEvent) -> Option<Edge> {
         }
         IdeaEvent::Drafted { .. }
         | IdeaEvent::Described { .. }
+        | IdeaEvent::Titled { .. }
         | IdeaEvent::MarkedExploring
         | IdeaEvent::MarkedReady
         | IdeaEvent::Parked { execution: None, .. } => None,

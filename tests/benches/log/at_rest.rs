@@ -1,8 +1,13 @@
-//! What aggregates cost that nobody uses: to start with, to keep in memory, to load.
+//! What a long log costs whoever only starts, and a long stream whoever only loads it.
+//!
+//! The start is what a person meets: from the start of `sam serve`, a process of its own, until `/health` says ok
+//! with read models that show the whole log. It is a restart: all readers of the log had seen it. (Measured within
+//! this program it left out the program's own start and its listening, and found the log in memory.)
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
-use anyhow::{Context as _, Result};
+use actors::system::System;
+use anyhow::Result;
 use domain::project::Project;
 use projections::event_log::{FIRST_HASH, StreamId};
 use tests::{
@@ -11,20 +16,47 @@ use tests::{
 };
 use uuid::Uuid;
 
-use crate::{Sizes, dispatch::start, history};
-use actors::system::System;
+use crate::{
+    Sizes,
+    dispatch::start,
+    history,
+    serve::{self, Served},
+};
 
 const LONG_STREAM_EVENTS: usize = 10_000;
 const EVENTS_PER_APPEND: usize = 500;
 const EVENTS_PER_READ: usize = 512;
 const LOAD_MS_MAX: f64 = 10.0;
-const ACTOR_KIB_MAX: f64 = 8.0;
 const START_MS_MAX: f64 = 1000.0;
 
-pub(crate) async fn measure(figures: &mut Figures, sizes: Sizes) -> Result<()> {
-    let folder = Folder::new("log-at-rest")?;
+/// In a data directory whose log has been projected.
+pub(crate) async fn measure(figures: &mut Figures, sizes: Sizes, long_log: &Path) -> Result<()> {
+    starts(figures, sizes, long_log).await?;
+    loads(figures, sizes).await
+}
+
+async fn starts(figures: &mut Figures, sizes: Sizes, data_dir: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let mut first = Served::start(data_dir).await?;
+    let first_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    first.at_rest().await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    say(&format!("the first start took {first_ms:.0} ms; {seconds:.0} s later nothing was unread"));
+    first.stop().await?;
+    let mut samples = Samples::default();
+    for round in 1..=sizes.n_rounds {
+        let start = serve::measure(data_dir, sizes.n_events as u64).await?;
+        let (ms, mib) = (start.ms, start.resident_kib / 1024.0);
+        say(&format!("start {round} with {} events: {ms:.0} ms, {mib:.1} MiB", sizes.n_events));
+        samples.push(ms);
+    }
+    figures.add("log/start", samples.median(), "ms", Goal::AtMost(START_MS_MAX));
+    Ok(())
+}
+
+async fn loads(figures: &mut Figures, sizes: Sizes) -> Result<()> {
+    let folder = Folder::new("log-load")?;
     let system = start(&folder, "sqlite", "sqlite:").await?;
-    let known = history::write(&system.log, sizes.n_events).await?;
     let mut long = Vec::new();
     for _ in 0..sizes.n_rounds {
         long.push(long_stream(&system).await?);
@@ -33,12 +65,7 @@ pub(crate) async fn measure(figures: &mut Figures, sizes: Sizes) -> Result<()> {
     system.projected().wait_for(|projected| *projected >= head).await?;
     system.stop().await;
 
-    let begun = Instant::now();
     let system = start(&folder, "sqlite", "sqlite:").await?;
-    let ms = begun.elapsed().as_secs_f64() * 1000.0;
-    say(&format!("a start with {head} events and {} aggregates took {ms:.0} ms", known.len()));
-    figures.add("log/start", ms, "ms", Goal::AtMost(START_MS_MAX));
-
     let [mut loads, mut reads]: [Samples; 2] = Default::default();
     for id in long {
         let begun = Instant::now();
@@ -50,19 +77,6 @@ pub(crate) async fn measure(figures: &mut Figures, sizes: Sizes) -> Result<()> {
     }
     let over = loads.median() - reads.median();
     figures.add("log/load_10k_over_read", over, "ms", Goal::AtMost(LOAD_MS_MAX));
-
-    let chosen = &known[..sizes.n_actors.min(known.len())];
-    let before = resident_kib()?;
-    for id in chosen {
-        system.dispatcher.state::<Project>(*id).await?;
-    }
-    let each = (resident_kib()? - before) / chosen.len() as f64;
-    // What was freed by the writing before is used again: where nothing grew, nothing was measured.
-    if each > 0.0 {
-        figures.add("log/idle_actor", each, "KiB", Goal::AtMost(ACTOR_KIB_MAX));
-    } else {
-        say("the memory of an idle actor could not be told from memory that was free already");
-    }
     system.stop().await;
     Ok(())
 }
@@ -92,11 +106,4 @@ async fn read(system: &System, id: Uuid) -> Result<()> {
         let Some(last) = page.last() else { return Ok(()) };
         after = last.sequence;
     }
-}
-
-fn resident_kib() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .context("the kernel says how much is resident")
 }

@@ -1,6 +1,8 @@
-//! The event stores of npm and PyPI, from `tests/benches/peers`, on the same server with the same writers.
+//! The event stores of others, from `tests/benches/peers`: those of npm and PyPI on the same server with the same
+//! writers, and sqlite-es with the same commands of as many aggregates on the same disk.
 //!
-//! Each is installed on demand into the cache folder, never into the repository.
+//! Each is installed on demand into the cache folder, never into the repository. sqlite-es is a program of its own,
+//! with a lock file of its own, because it brings a second cryptography provider.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,9 +10,65 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use tests::{bench::run, postgres::Cluster};
+use tests::{
+    bench::{Figures, Folder, Goal, run, say},
+    postgres::Cluster,
+    world::random,
+};
 
 const PERIOD_MS: u32 = 1500;
+/// As many as our side keeps busy.
+const N_AGGREGATES: u32 = 64;
+/// Of sqlite-es, after its first, which is not counted.
+const N_ROUNDS: u32 = 3;
+/// The size of its default pool.
+const DEFAULT_CONNECTIONS: u32 = 10;
+const TIMES_SQLITE_ES_MIN: f64 = 8.0;
+
+/// Adds our appends on SQLite, of which there is a figure, beside those of sqlite-es.
+///
+/// Its goal is against what it is unmodified, with its own pool of connections. They fight for the one lock that
+/// a database file has; what it does with a single one stands beside it.
+pub(crate) fn add_sqlite_es(figures: &mut Figures, prefix: &str, folder: &Folder) -> Result<()> {
+    let ours = figures.value(&format!("log/{prefix}sqlite_64"));
+    let ours = ours.context("our appends on SQLite are measured first")?;
+    let unmodified = sqlite_es(folder, DEFAULT_CONNECTIONS);
+    let on_one = sqlite_es(folder, 1);
+    let goal = Goal::AtLeast(TIMES_SQLITE_ES_MIN);
+    for (name, rate, goal) in
+        [("sqlite_es", unmodified, goal), ("sqlite_es_on_one_connection", on_one, Goal::None)]
+    {
+        let rate = rate.unwrap_or_else(|reason| {
+            say(&format!("{name} could not be measured, which fails its figure: {reason:#}"));
+            f64::INFINITY
+        });
+        if rate.is_finite() {
+            figures.add(&format!("log/{prefix}{name}_64"), rate, "appends/s", Goal::None);
+        }
+        figures.add(&format!("log/{prefix}sqlite_to_{name}"), ours / rate, "times", goal);
+    }
+    Ok(())
+}
+
+fn sqlite_es(folder: &Folder, n_connections: u32) -> Result<f64> {
+    let target = cache("sqlite_es")?.display().to_string();
+    let manifest = manifests("sqlite_es").join("Cargo.toml").display().to_string();
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let program = format!("{target}/release/sqlite_es_peer");
+    if !Path::new(&program).exists() {
+        say("sqlite-es is built, which takes some minutes once");
+    }
+    let build = ["build", "--quiet", "--release", "--locked", "--manifest-path", &manifest];
+    run(&cargo, &[&build[..], &["--target-dir", &target]].concat())?;
+    let file = folder.path().join(format!("sqlite-es-{}.db", random())).display().to_string();
+    let numbers = [N_AGGREGATES, n_connections, N_ROUNDS, PERIOD_MS].map(|n| n.to_string());
+    let [aggregates, connections, rounds, period] = numbers.each_ref().map(String::as_str);
+    let printed = run(&program, &[&file, aggregates, connections, rounds, period])?;
+    for line in printed.lines().rev().skip(1) {
+        say(&format!("sqlite-es on {n_connections} connections: {line}"));
+    }
+    number(&printed)
+}
 
 /// Appends a second of each peer, or why it could not be measured.
 pub(crate) fn rates(
@@ -59,13 +117,8 @@ fn number(printed: &str) -> Result<f64> {
 
 /// The folder of a peer in the cache, with what its manifest names.
 fn installed(name: &str, install: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let folder = cache.context("no home folder")?.join("sam/bench-peers").join(name);
-    std::fs::create_dir_all(&folder)?;
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(name);
-    for entry in std::fs::read_dir(manifest)? {
+    let folder = cache(name)?;
+    for entry in std::fs::read_dir(manifests(name))? {
         let entry = entry?;
         std::fs::copy(entry.path(), folder.join(entry.file_name()))?;
     }
@@ -74,5 +127,18 @@ fn installed(name: &str, install: impl FnOnce(&Path) -> Result<()>) -> Result<Pa
         install(&folder)?;
         std::fs::write(is_done, "")?;
     }
+    Ok(folder)
+}
+
+fn manifests(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(name)
+}
+
+fn cache(name: &str) -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let folder = cache.context("no home folder")?.join("sam/bench-peers").join(name);
+    std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }

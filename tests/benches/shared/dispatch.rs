@@ -76,6 +76,7 @@ pub(crate) async fn start(folder: &Folder, name: &str, url: &str) -> Result<Syst
         heads: HeadSettings::default(),
         anthropic_base_url: ANTHROPIC_BASE_URL.to_owned(),
         internal_listen: None,
+        title_model: None,
         images: Arc::new(NothingToMake),
         snapshot_events: SNAPSHOT_EVENTS,
         faults: Faults::default(),

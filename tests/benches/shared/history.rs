@@ -13,13 +13,23 @@ use tests::world::random;
 use uuid::Uuid;
 
 const EVENTS_PER_STREAM: usize = 20;
-const STREAMS_AT_ONCE: usize = 50;
+/// Of all streams that are written at once.
+const EVENTS_AT_ONCE: usize = 1000;
 
 /// Writes so many events, and tells the ids of the projects.
 pub(crate) async fn write(log: &EventLog, n_events: usize) -> Result<Vec<Uuid>> {
-    let projects: Vec<Uuid> = (0..n_events / EVENTS_PER_STREAM).map(|_| random()).collect();
-    for projects in projects.chunks(STREAMS_AT_ONCE) {
-        let appends = projects.iter().map(|id| log.append(history(*id, EVENTS_PER_STREAM)));
+    write_streams(log, n_events / EVENTS_PER_STREAM, EVENTS_PER_STREAM).await
+}
+
+/// Writes so many projects of so many events each, and tells their ids.
+pub(crate) async fn write_streams(
+    log: &EventLog,
+    n_streams: usize,
+    n_events: usize,
+) -> Result<Vec<Uuid>> {
+    let projects: Vec<Uuid> = (0..n_streams).map(|_| random()).collect();
+    for projects in projects.chunks((EVENTS_AT_ONCE / n_events).max(1)) {
+        let appends = projects.iter().map(|id| log.append(history(*id, n_events)));
         try_join_all(appends).await?;
     }
     Ok(projects)

@@ -1152,7 +1152,7 @@ export interface components {
              */
             session?: string | null;
             stage: components["schemas"]["Stage"];
-            /** @description The first hundred characters of the description at most. */
+            /** @description The beginning of the description, or what a model made of it later: one line, at most a hundred characters. */
             title: string;
             /** Format: date-time */
             updatedAt: string;

@@ -33,15 +33,18 @@ type Changed = Extract<ServerFrame, { type: 'changed' }>
 
 /** Which queries have to be read again. A conversation's items are not among them: they are streamed. */
 export function changedKeys(changed: Changed): (readonly string[])[] {
-  const { project, idea, execution, session, node, workspace } = changed
+  const { event, project, idea, execution, session, node, workspace } = changed
   const touched: (readonly string[])[] = []
   if (project) touched.push(keys.project(project), keys.activity(project))
   if (project && !session && !node && !workspace) touched.push(keys.projects())
   if (idea) touched.push(keys.idea(idea))
   if (idea || execution) touched.push(project ? keys.ideas(project) : keys.allIdeas())
   if (execution) touched.push(keys.execution(execution), keys.timeline(execution), keys.projects())
+  // A conversation has the title of the idea that it began with; which one that is, is not known here.
+  const isTitled = event === 'idea/titled'
+  if (isTitled) touched.push(['session'])
   if (session) touched.push(keys.session(session))
-  if (session || execution) touched.push(project ? keys.sessions(project) : ['sessions'])
+  if (session || execution || isTitled) touched.push(project ? keys.sessions(project) : ['sessions'])
   if (node) touched.push(keys.nodes())
   if (workspace) touched.push(keys.workspaces(), keys.workspace(workspace))
   if (touched.length === 0) touched.push(keys.credentials(), keys.agents(), keys.projects())

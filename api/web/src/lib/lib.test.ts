@@ -132,6 +132,13 @@ describe('changes', () => {
       expect(touched).toContainEqual(key)
     }
   })
+
+  test('of a title are read again in conversations, too', () => {
+    const touched = changedKeys({ type: 'changed', position: 1, event: 'idea/titled', project: 'p', idea: 'i' })
+    for (const key of [keys.ideas('p'), keys.idea('i'), keys.sessions('p'), ['session']]) {
+      expect(touched).toContainEqual(key)
+    }
+  })
 })
 
 test('a search finds words in any order', () => {

@@ -19,7 +19,8 @@ import '~/pages/log.css'
 /** Aggregates first, then processes. */
 const KINDS = [
   'account', 'project', 'idea', 'execution', 'session', 'node', 'workspace', 'credential',
-  'run_execution', 'open_workspace', 'close_workspace', 'retire_node',
+  'run_execution', 'open_workspace', 'close_workspace', 'retire_node', 'erase_project',
+  'title_idea',
 ]
 
 /** Reading the log costs something: it waits until somebody has finished a word. */

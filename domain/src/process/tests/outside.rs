@@ -8,12 +8,12 @@ use crate::{
     agent_protocol::{RefusalKind, TextKind, ToolCallStatus, TurnEnd},
     event::{Command, Event},
     execution::{ExecutionCommand, ExecutionEvent, InputChoice},
-    ids::{AccountId, MessageId, PermissionId, SessionId, WorkspaceId, derived},
+    ids::{AccountId, ContentId, MessageId, PermissionId, SessionId, WorkspaceId, derived},
     node::Node,
     process::{Action, Effect, OrderIntent, Outcome},
     session::{RecordedSegment, SessionCommand, SessionEvent},
     testing::{account, content, message, node, node_spec, result},
-    values::Timestamp,
+    values::{ContentRef, Timestamp},
 };
 
 /// How a coding agent spends one turn.
@@ -39,9 +39,18 @@ pub(super) struct People {
     pub(super) follows_up: bool,
 }
 
+/// Whether there is a model that makes titles.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Titles {
+    #[default]
+    Made,
+    Off,
+}
+
 pub(super) struct Outside {
     pub(super) turns: VecDeque<Turn>,
     pub(super) people: People,
+    pub(super) titles: Titles,
     pub(super) is_up: bool,
     pub(super) containers: BTreeSet<WorkspaceId>,
     /// Workspaces whose work could not be saved, by plan.
@@ -61,6 +70,7 @@ impl Outside {
         Self {
             turns: turns.iter().copied().collect(),
             people,
+            titles: Titles::default(),
             is_up: false,
             containers: BTreeSet::new(),
             unsaved: BTreeSet::new(),
@@ -130,6 +140,12 @@ impl Outside {
                 Outcome::Done
             }
             Effect::Order { order, .. } => self.order(key, order),
+            Effect::SummariseTitle { description, .. } => match self.titles {
+                Titles::Made => Outcome::Titled {
+                    title: ContentRef { id: title_of(description.id), ..content(73) },
+                },
+                Titles::Off => Outcome::Done,
+            },
             Effect::EndExecutions { .. }
             | Effect::DestroyTexts { .. }
             | Effect::NameErasedStreams { .. } => unreachable!("nobody erases a project here"),
@@ -309,6 +325,11 @@ impl Outside {
         self.n_said += 1;
         Uuid::from_u128(77 << 64 | self.n_said)
     }
+}
+
+/// What the model makes of a text.
+pub(super) fn title_of(description: ContentId) -> ContentId {
+    ContentId(derived(description.0, "title"))
 }
 
 fn failed(reason: &str) -> Outcome {

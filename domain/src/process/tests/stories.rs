@@ -7,10 +7,10 @@ use crate::{
     execution::InputChoice,
     idea::{Idea, IdeaCommand, Stage},
     process::tests::{
-        outside::{Outside, People, Turn},
+        outside::{Outside, People, Titles, Turn},
         scheduler::{Fault, Plan, Scheduler},
     },
-    testing::{content, idea, message, project, request, session},
+    testing::{idea, long_content, message, project, request, session},
 };
 
 /// What the coding agent and people do.
@@ -101,12 +101,17 @@ const STORIES: [Story; 11] = [
 
 /// Plays a story to its end; everything that has to be true at the end is asserted there.
 fn play(story: &Story, plan: Plan) -> Scheduler {
-    let mut scheduler = Scheduler::new(Outside::new(story.turns, story.people), plan);
+    play_with(story, Outside::new(story.turns, story.people), plan)
+}
+
+fn play_with(story: &Story, outside: Outside, plan: Plan) -> Scheduler {
+    let mut scheduler = Scheduler::new(outside, plan);
     for n in 1..=story.n_ideas {
         let mut request = request(n);
         request.session = session(n);
         request.message = message(n);
-        let submit = IdeaCommand::Submit { project: project(1), description: content(n), request };
+        let (project, description) = (project(1), long_content(n));
+        let submit = IdeaCommand::Submit { project, description, request };
         scheduler.world.send(Uuid::from_u128(100 + n), Command::from((idea(n), submit)));
     }
     scheduler.run();
@@ -133,8 +138,25 @@ fn every_story_ends_as_it_should() {
     for story in &STORIES {
         let scheduler = play(story, Plan::default());
         for idea in scheduler.world.ideas.values() {
-            let Idea::Known { stage, .. } = idea else { panic!("{}: no idea", story.name) };
+            let Idea::Known { stage, title, .. } = idea else { panic!("{}: no idea", story.name) };
             assert_eq!(*stage, story.ends, "{}", story.name);
+            assert!(title.is_some(), "{}: its title was made", story.name);
+        }
+    }
+}
+
+#[test]
+fn every_story_ends_in_the_same_way_without_titles() {
+    for story in &STORIES {
+        let mut outside = Outside::new(story.turns, story.people);
+        outside.titles = Titles::Off;
+        let scheduler = play_with(story, outside, Plan::default());
+        for idea in scheduler.world.ideas.values() {
+            assert!(
+                matches!(idea, Idea::Known { stage, title: None, .. } if *stage == story.ends),
+                "{}: {idea:?}",
+                story.name
+            );
         }
     }
 }

@@ -16,8 +16,12 @@ use crate::{
     node::Node,
     process::{
         Action, Intent, IntentKey, Outcome, Process, ProcessEvent, ProcessState, Stimulus,
-        close_workspace::CloseWorkspace, open_workspace::OpenWorkspace, retire_node::RetireNode,
-        run_execution::RunExecution, tests::outside::Outside,
+        close_workspace::CloseWorkspace,
+        open_workspace::OpenWorkspace,
+        retire_node::RetireNode,
+        run_execution::RunExecution,
+        tests::outside::{Outside, title_of},
+        title_idea::TitleIdea,
     },
     session::Session,
     testing::{node, noon},
@@ -108,8 +112,10 @@ impl World {
     pub(super) fn assert_at_rest(&self) {
         let kept = self.kept();
         for idea in self.ideas.values() {
-            let Idea::Known { stage, .. } = idea else { continue };
+            let Idea::Known { stage, description, title, .. } = idea else { continue };
             assert!(matches!(stage, Stage::Done | Stage::Parked), "an idea is {stage:?}");
+            let made = title_of(*description);
+            assert!(title.is_none_or(|title| title == made), "a title of another text");
         }
         for execution in self.executions.values() {
             assert!(
@@ -279,5 +285,6 @@ pub(super) fn readers() -> Vec<Box<dyn Reader>> {
         Box::new(Instances::<OpenWorkspace>::default()),
         Box::new(Instances::<CloseWorkspace>::default()),
         Box::new(Instances::<RetireNode>::default()),
+        Box::new(Instances::<TitleIdea>::default()),
     ]
 }
