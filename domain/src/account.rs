@@ -65,6 +65,15 @@ impl Account {
         }
     }
 
+    /// A command that leads to these events from this state.
+    pub fn command_of(&self, events: &[AccountEvent]) -> Option<AccountCommand> {
+        let [event] = events else { return None };
+        Some(match event.clone() {
+            AccountEvent::Registered { name } => AccountCommand::Register { name },
+            AccountEvent::Renamed { name } => AccountCommand::Rename { name },
+        })
+    }
+
     /// Folds one recorded event into the state.
     pub fn evolve(&mut self, event: AccountEvent) {
         match event {

@@ -59,6 +59,22 @@ macro_rules! aggregates {
                 }
             }
 
+            /// A command that leads to these events from this state; see [`EventSourced::command_of`].
+            pub fn command_of(&self, events: &[Event]) -> Option<Command> {
+                match self {
+                    $(Self::$noun(state) => {
+                        let own = events.iter().map(|event| match event {
+                            Event::$noun(id, event) => Some((*id, event.clone())),
+                            _ => None,
+                        });
+                        let (ids, events): (Vec<_>, Vec<_>) =
+                            own.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+                        let command = EventSourced::command_of(state.as_ref(), &events)?;
+                        Some(Command::$noun(*ids.first()?, command))
+                    })*
+                }
+            }
+
             /// Decides once more what was decided.
             pub fn decide(&self, command: &Command) -> Result<Vec<Event>, Refusal> {
                 match (self, command) {

@@ -88,6 +88,17 @@ impl Credential {
         }
     }
 
+    /// A command that leads to these events from this state.
+    pub fn command_of(&self, events: &[CredentialEvent]) -> Option<CredentialCommand> {
+        let [event] = events else { return None };
+        Some(match event.clone() {
+            CredentialEvent::Stored { owner, kind, last_four } => {
+                CredentialCommand::Store { owner, kind, last_four }
+            }
+            CredentialEvent::Removed { owner, .. } => CredentialCommand::Remove { owner },
+        })
+    }
+
     /// Folds one recorded event into the state.
     pub fn evolve(&mut self, event: CredentialEvent) {
         *self = match event {

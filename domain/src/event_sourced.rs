@@ -27,6 +27,12 @@ pub trait EventSourced:
     /// Folds one recorded event into the state. Decides nothing and never fails.
     fn evolve(&mut self, event: Self::Event);
 
+    /// A command that leads to these events from this state: what was commanded, as far as the events of one
+    /// command tell. What they leave out the state fills in; none where no command leads to them.
+    fn command_of(&self, _events: &[Self::Event]) -> Option<Self::Command> {
+        None
+    }
+
     /// The state as text, to be kept beside its stream; none where it is not worth keeping.
     fn to_snapshot(&self) -> Option<String> {
         None
@@ -125,6 +131,10 @@ macro_rules! event_sourced {
 
             fn evolve(&mut self, event: $event) {
                 $state::evolve(self, event);
+            }
+
+            fn command_of(&self, events: &[$event]) -> Option<$command> {
+                $state::command_of(self, events)
             }
 
             fn to_snapshot(&self) -> Option<String> {

@@ -235,6 +235,37 @@ impl Execution {
         }
     }
 
+    /// A command that leads to these events from this state.
+    pub fn command_of(&self, events: &[ExecutionEvent]) -> Option<ExecutionCommand> {
+        let [event] = events else { return None };
+        Some(match event.clone() {
+            ExecutionEvent::Requested { idea, project, session, settings } => {
+                ExecutionCommand::Request { idea, project, session, settings }
+            }
+            ExecutionEvent::StepStarted { step, reason } => {
+                ExecutionCommand::StartStep { step, reason }
+            }
+            ExecutionEvent::Waited { reason } => ExecutionCommand::RecordWaiting { reason },
+            ExecutionEvent::Placed { node, workspace } => {
+                ExecutionCommand::RecordPlacement { node, workspace }
+            }
+            ExecutionEvent::CancelRequested => ExecutionCommand::Cancel,
+            ExecutionEvent::InputAsked { reason, until } => {
+                ExecutionCommand::AskInput { reason, until }
+            }
+            ExecutionEvent::InputAnswered { choice } => ExecutionCommand::AnswerInput { choice },
+            ExecutionEvent::FinishBegun { ending } => ExecutionCommand::Finish { ending },
+            ExecutionEvent::ResultRecorded { result } => ExecutionCommand::RecordResult { result },
+            ExecutionEvent::Done => ExecutionCommand::Complete,
+            ExecutionEvent::Failed { reason, checkpoint } => {
+                ExecutionCommand::Fail { reason, checkpoint }
+            }
+            ExecutionEvent::Cancelled { checkpoint } => {
+                ExecutionCommand::RecordCancelled { checkpoint }
+            }
+        })
+    }
+
     /// Folds one recorded event into the state.
     pub fn evolve(&mut self, event: ExecutionEvent) {
         if let ExecutionEvent::Requested { .. } = event {

@@ -257,6 +257,37 @@ impl Idea {
         }
     }
 
+    /// A command that leads to these events from this state.
+    pub fn command_of(&self, events: &[IdeaEvent]) -> Option<IdeaCommand> {
+        Some(match events {
+            [IdeaEvent::Drafted { project, description }] => {
+                IdeaCommand::Draft { project: *project, description: description.clone() }
+            }
+            [
+                IdeaEvent::Drafted { project, description },
+                IdeaEvent::ExecutionRequested { request, .. },
+            ] => IdeaCommand::Submit {
+                project: *project,
+                description: description.clone(),
+                request: request.clone(),
+            },
+            [IdeaEvent::ExecutionRequested { request, .. }] => {
+                IdeaCommand::Execute { request: request.clone() }
+            }
+            [IdeaEvent::Described { description }] => {
+                IdeaCommand::Describe { description: description.clone() }
+            }
+            [IdeaEvent::MarkedExploring] => IdeaCommand::MarkExploring,
+            [IdeaEvent::MarkedReady] => IdeaCommand::MarkReady,
+            [IdeaEvent::Done { execution }] => IdeaCommand::RecordDone { execution: *execution },
+            [IdeaEvent::Parked { execution: None, .. }] => IdeaCommand::Park,
+            [IdeaEvent::Parked { execution: Some(execution), reason }] => {
+                IdeaCommand::RecordParked { execution: *execution, reason: reason.clone() }
+            }
+            _ => return None,
+        })
+    }
+
     /// Folds one recorded event into the state.
     pub fn evolve(&mut self, event: IdeaEvent) {
         if let IdeaEvent::Drafted { project, description } = event {

@@ -165,6 +165,34 @@ impl Node {
         }
     }
 
+    /// A command that leads to these events from this state.
+    pub fn command_of(&self, events: &[NodeEvent]) -> Option<NodeCommand> {
+        Some(match events {
+            [NodeEvent::Requested { spec }] => NodeCommand::Request { spec: spec.clone() },
+            [NodeEvent::Started { slots, version }] => {
+                NodeCommand::RecordStart { slots: *slots, version: version.clone() }
+            }
+            [NodeEvent::WorkspacePlaced { workspace }] => {
+                NodeCommand::PlaceWorkspace { workspace: *workspace }
+            }
+            // The moment is not recorded, only until when it is warm. Where others stay, it does not matter.
+            [NodeEvent::WorkspaceReleased { workspace }, rest @ ..] => {
+                let now = match rest {
+                    [] => Timestamp::default(),
+                    [NodeEvent::Warmed { until }] => *until,
+                    _ => return None,
+                };
+                NodeCommand::ReleaseWorkspace { workspace: *workspace, now, warm_ms: 0 }
+            }
+            [NodeEvent::StopRequested { reason, .. }] => {
+                NodeCommand::Stop { reason: reason.clone() }
+            }
+            [NodeEvent::Stopped] => NodeCommand::RecordStop,
+            [NodeEvent::Failed { reason }] => NodeCommand::RecordFailure { reason: reason.clone() },
+            _ => return None,
+        })
+    }
+
     /// Folds one recorded event into the state. Decides nothing and never fails.
     pub fn evolve(&mut self, event: NodeEvent) {
         match (&mut *self, event) {

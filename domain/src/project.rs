@@ -194,6 +194,25 @@ impl Project {
         }
     }
 
+    /// A command that leads to these events from this state.
+    pub fn command_of(&self, events: &[ProjectEvent]) -> Option<ProjectCommand> {
+        let [event] = events else { return None };
+        Some(match event.clone() {
+            ProjectEvent::Linked { owner, repository, name } => {
+                ProjectCommand::Link { owner, repository, name }
+            }
+            ProjectEvent::Renamed { name } => ProjectCommand::Rename { name },
+            ProjectEvent::DefaultsChanged { defaults } => {
+                ProjectCommand::ChangeDefaults { defaults }
+            }
+            ProjectEvent::ErasureRequested => ProjectCommand::Erase,
+            ProjectEvent::StreamsErased { part, streams } => {
+                ProjectCommand::RecordErasedStreams { part, streams }
+            }
+            ProjectEvent::Erased => ProjectCommand::RecordErased,
+        })
+    }
+
     /// Folds one recorded event into the state.
     pub fn evolve(&mut self, event: ProjectEvent) {
         match (&mut *self, event) {

@@ -8,6 +8,7 @@
 //!
 //! Invariant: chunks of a message are recorded once, in order, without a gap.
 
+mod command_of;
 mod events;
 #[cfg(test)]
 mod tests;

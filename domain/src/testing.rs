@@ -74,6 +74,7 @@ where
         let expected: Vec<_> = expected.into_iter().collect();
         assert_eq!(self.decided.as_ref(), Ok(&expected));
         let mut after = folded::<A>(&self.history);
+        check_command_of(&after, &expected);
         for event in expected.clone() {
             EventSourced::evolve(&mut after, event); // What was decided can be folded.
         }
@@ -189,8 +190,20 @@ pub(crate) fn result() -> ExecutionResult {
     }
 }
 
-/// Runs any sequence of commands: what was recorded folds to the live state, survives its stored form,
-/// and a command that is repeated at once changes nothing (where `is_repeatable` says it should not).
+/// What a command led to tells a command that leads to the same.
+#[track_caller]
+fn check_command_of<A: EventSourced>(state: &A, events: &[A::Event]) {
+    if events.is_empty() {
+        return;
+    }
+    let command = state.command_of(events);
+    let command = command.unwrap_or_else(|| panic!("no command leads to {events:?}"));
+    assert_eq!(state.decide(command.clone()).as_deref(), Ok(events), "{command:?}");
+}
+
+/// Runs any sequence of commands: what was recorded folds to the live state, survives its stored form, tells
+/// a command that leads to it again, and a command that is repeated at once changes nothing (where
+/// `is_repeatable` says it should not).
 pub(crate) fn check_sequence<A: EventSourced>(
     commands: Vec<A::Command>,
     is_repeatable: impl Fn(&A::Command) -> bool,
@@ -199,6 +212,7 @@ pub(crate) fn check_sequence<A: EventSourced>(
     let mut history = Vec::new();
     for command in commands {
         let Ok(events) = state.decide(command.clone()) else { continue };
+        check_command_of(&state, &events);
         for event in events {
             state.evolve(event.clone());
             let (name, payload) = event.stored();

@@ -113,6 +113,25 @@ impl Workspace {
         }
     }
 
+    /// A command that leads to these events from this state.
+    pub fn command_of(&self, events: &[WorkspaceEvent]) -> Option<WorkspaceCommand> {
+        let [event] = events else { return None };
+        Some(match event.clone() {
+            WorkspaceEvent::Requested { execution, spec } => {
+                WorkspaceCommand::Request { execution, spec }
+            }
+            WorkspaceEvent::BootStepRecorded { step, state, detail } => {
+                WorkspaceCommand::RecordBootStep { step, state, detail }
+            }
+            WorkspaceEvent::Started { base_branch, base_commit, .. } => {
+                WorkspaceCommand::RecordStart { base_branch, base_commit }
+            }
+            WorkspaceEvent::Failed { reason, .. } => WorkspaceCommand::RecordFailure { reason },
+            WorkspaceEvent::StopRequested { reason, .. } => WorkspaceCommand::Stop { reason },
+            WorkspaceEvent::Stopped => WorkspaceCommand::RecordStop,
+        })
+    }
+
     /// Folds one recorded event into the state.
     pub fn evolve(&mut self, event: WorkspaceEvent) {
         if let WorkspaceEvent::Requested { execution, spec } = event {

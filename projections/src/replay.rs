@@ -3,7 +3,7 @@
 //! Nothing is decided or done here; a model is never asked again. What cannot be read stops the fold of its
 //! stream before it, and of no other.
 //!
-//! Read next: `replay/verify.rs` decides once more what was decided.
+//! Read next: `replay/verify.rs` decides once more what was decided, again without a model.
 
 mod verify;
 
@@ -19,7 +19,9 @@ use crate::{
     timeline::{Involved, whole_stream},
 };
 
-pub use verify::{Difference, Verification, verify, verify_execution};
+pub use verify::{
+    Difference, NotDecided, Verification, involved_streams, verify, verify_execution,
+};
 
 /// An aggregate as it was.
 #[derive(Clone, Debug, PartialEq)]

@@ -29,7 +29,18 @@ pub(crate) async fn hold(world: &World, execution: Uuid, was_continued: bool) ->
     let stages: Vec<&str> =
         ideas.as_array().into_iter().flatten().filter_map(|idea| idea["stage"].as_str()).collect();
     same("the board", &stages, &vec!["done"])?;
+    decisions(world, execution).await?;
     log(world).await
+}
+
+/// What was decided before and after it is decided again.
+async fn decisions(world: &World, execution: Uuid) -> Result<()> {
+    let path = format!("executions/{execution}/verification");
+    let verified = world.server()?.get(&path).await?;
+    if verified["isSame"] != true || verified["notDecided"] != serde_json::json!([]) {
+        bail!("it is not decided again: {verified:#}");
+    }
+    Ok(())
 }
 
 /// The log is what was recorded, and its heads are one chain, in the database and outside.

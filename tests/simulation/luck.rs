@@ -51,6 +51,7 @@ async fn every_kind_of_order_may_be_refused(place: Place) {
         assert_eq!(world.ended(submitted.idea).await, Stage::Parked);
         world.rest().await;
     }
+    world.decides_the_same().await;
 }
 
 /// Breaking as often as something is recorded.

@@ -222,4 +222,6 @@ async fn a_cancel_counts_in_each_step(place: Place) {
         assert_eq!(world.ended(submitted.idea).await, Stage::Parked);
         world.rest().await;
     }
+    let verified = world.decides_the_same().await;
+    assert!(verified.n_without_events > 0, "something came too late: {verified:?}");
 }

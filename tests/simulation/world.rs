@@ -41,8 +41,9 @@ use futures_util::future::BoxFuture;
 use projections::{
     checkpoint::Checkpoints,
     database::Database,
-    event_log::{EventLog, Options, StreamId},
+    event_log::{EventLog, Options, RecordedEvent, StreamId},
     read_models,
+    replay::{self, Verification},
 };
 use tests::oracle::Oracle;
 use tokio::sync::watch;
@@ -399,6 +400,25 @@ impl World {
             }
         })
         .await;
+        self.decides_the_same().await;
+    }
+
+    /// Whatever was decided is decided again, in the whole log, and nothing is left out.
+    pub(crate) async fn decides_the_same(&self) -> Verification {
+        let mut streams: BTreeMap<StreamId, Vec<RecordedEvent>> = BTreeMap::new();
+        let mut position = 0;
+        while let page @ [.., last] =
+            &self.system().log.read_all(position, 1_000).await.unwrap()[..]
+        {
+            position = last.position;
+            for event in page {
+                streams.entry(event.stream.clone()).or_default().push(event.clone());
+            }
+        }
+        let verified = replay::verify(&streams.into_iter().collect::<Vec<_>>());
+        assert_eq!(verified.differences, []);
+        assert_eq!(verified.not_decided, []);
+        verified
     }
 
     async fn is_a_slot_taken(&self) -> bool {

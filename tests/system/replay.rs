@@ -40,7 +40,10 @@ async fn is_replayed() -> Result<()> {
     is_told_at_positions(&world, &browser, &timeline).await?;
     let verified = of_json(&world, &["replay", &id, "--verify", "--json"]).await?;
     assert_eq!((&verified["isSame"], &verified["differences"]), (&json!(true), &json!([])));
-    assert!(verified["nReactions"].as_u64() > Some(10), "{verified:#}");
+    for count in ["nReactions", "nCommands", "nRebuilt"] {
+        assert!(verified[count].as_u64() > Some(10), "{count}: {verified:#}");
+    }
+    assert_eq!(verified["notDecided"], json!([]), "{verified:#}");
     let checked = sam(&world, &["log", "rebuild", "--check"]).await?;
     let said = text(&checked.stdout);
     assert!(checked.status.success(), "{said}{}", text(&checked.stderr));
@@ -54,6 +57,8 @@ async fn is_replayed() -> Result<()> {
     assert_eq!(offline["phases"], timeline["phases"], "the log says the same without a server");
     let verified = sam(&world, &["replay", &id, "--verify"]).await?;
     assert!(verified.status.success(), "{}", text(&verified.stdout));
+    assert!(text(&verified.stdout).contains("no model was called"), "{}", text(&verified.stdout));
+    names_what_was_changed(&world, &timeline).await?;
     let stranger = sam(&world, &["replay", &random().to_string()]).await?;
     assert!(!stranger.status.success());
     assert!(text(&stranger.stderr).contains("neither an execution nor an idea"));
@@ -63,6 +68,36 @@ async fn is_replayed() -> Result<()> {
     assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
     world.resume().await?;
     world.end().await
+}
+
+/// Somebody changes a word in the file: the command fails, and says where and which.
+async fn names_what_was_changed(world: &World, timeline: &Value) -> Result<()> {
+    let id = timeline["execution"].as_str().context("it is an execution's")?;
+    let entries = list(timeline, "entries")?;
+    let step = entries.iter().find(|entry| entry["event"] == "step_started");
+    let position = &step.context("it has steps")?["position"];
+    let replaced = async |old: &str, new: &str| {
+        let url = format!("sqlite://{}", world.data_dir().join("log.db").display());
+        let pool = sqlx::SqlitePool::connect(&url).await?;
+        let statement = format!(
+            "UPDATE events SET payload = replace(payload, '\"reason\":\"{old}', '\"reason\":\"{new}')
+             WHERE position = {position}"
+        );
+        let n_changed = sqlx::query(&statement).execute(&pool).await?.rows_affected();
+        pool.close().await;
+        anyhow::ensure!(n_changed == 1, "there is no event at {position}");
+        anyhow::Ok(())
+    };
+    replaced("", "not ").await?;
+    let verified = sam(world, &["replay", id, "--verify"]).await?;
+    replaced("not ", "").await?;
+    let said = text(&verified.stdout);
+    assert!(!verified.status.success(), "{said}");
+    let named = format!("position {position}, execution {id}, event step_started, field reason");
+    assert!(said.contains(&named), "{said}");
+    let verified = sam(world, &["replay", id, "--verify"]).await?;
+    assert!(verified.status.success(), "{}", text(&verified.stdout));
+    Ok(())
 }
 
 /// The list that a document has under a name.

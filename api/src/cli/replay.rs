@@ -36,7 +36,7 @@ pub(super) struct ReplayArguments {
     /// Go on printing until the newest execution has ended; needs a running server.
     #[arg(long, conflicts_with = "verify")]
     follow: bool,
-    /// Decide once more what was decided, and print what differs. Fails if anything does.
+    /// Decide once more what was decided, and print what differs; no model is called. Fails if anything does.
     #[arg(long)]
     verify: bool,
     /// Print one JSON document a line.

@@ -78,13 +78,31 @@ pub struct Verification {
     pub position: u64,
     pub is_same: bool,
     pub n_events: u64,
-    /// Reactions of processes that were made again.
+    /// Decisions of processes that were made again.
     pub n_reactions: u64,
-    /// Commands of processes that were decided again.
+    /// Commands of these processes that their aggregates decided again.
     pub n_commands: u64,
-    /// Events of people's and agents' commands, which are not recorded: these were folded only.
-    pub n_folded: u64,
+    /// Those among them that were refused or changed nothing.
+    pub n_without_events: u64,
+    /// Commands of people, of agents and of other processes that were rebuilt from their events and decided again.
+    pub n_rebuilt: u64,
+    /// What was not decided again, and why.
+    pub not_decided: Vec<NotDecided>,
     pub differences: Vec<Difference>,
+}
+
+/// Something that was not decided again.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotDecided {
+    /// Of the first event.
+    pub position: u64,
+    pub kind: String,
+    pub stream: Uuid,
+    pub event: String,
+    /// How many events this is about; none where a process only heard of it.
+    pub n_events: u64,
+    pub reason: String,
 }
 
 /// One thing that is not as it would be decided.
@@ -114,7 +132,7 @@ pub(crate) async fn execution_at(
     Ok(Json(server.source().execution_at(&row, parsed(&position)?).await?))
 }
 
-/// Decides once more what the processes of an execution decided, and compares.
+/// Decides once more what was decided in an execution, and compares. No model is called for this.
 #[utoipa::path(responses((status = OK, body = Verification)))]
 #[get("/executions/{execution}/verification")]
 pub(crate) async fn verification(
@@ -183,14 +201,25 @@ impl Source<'_> {
         position: Position,
     ) -> Result<Verification, Problem> {
         let verified = replay::verify_execution(self.log, &Involved::of(row), position).await?;
+        let is_erased = self.is_erased(row).await?;
+        // Names of branches and reasons are words, too.
+        let shown = |value| if is_erased { Value::from(ERASED) } else { value };
         let difference = |difference: replay::Difference| Difference {
             position: difference.position,
             kind: difference.stream.kind,
             stream: difference.stream.id,
             event: difference.event,
             field: difference.field,
-            recorded: difference.recorded,
-            decided: difference.decided,
+            recorded: shown(difference.recorded),
+            decided: shown(difference.decided),
+        };
+        let not_decided = |not_decided: replay::NotDecided| NotDecided {
+            position: not_decided.position,
+            kind: not_decided.stream.kind,
+            stream: not_decided.stream.id,
+            event: not_decided.event,
+            n_events: not_decided.n_events,
+            reason: not_decided.reason,
         };
         Ok(Verification {
             execution: row.id.0,
@@ -199,7 +228,9 @@ impl Source<'_> {
             n_events: verified.n_events,
             n_reactions: verified.n_reactions,
             n_commands: verified.n_commands,
-            n_folded: verified.n_folded,
+            n_without_events: verified.n_without_events,
+            n_rebuilt: verified.n_rebuilt,
+            not_decided: verified.not_decided.into_iter().map(not_decided).collect(),
             differences: verified.differences.into_iter().map(difference).collect(),
         })
     }

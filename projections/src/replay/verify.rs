@@ -1,26 +1,33 @@
-//! Decides once more what a recorded execution decided, and compares.
+//! Decides once more what a recorded execution decided, and compares. No model is called, and nobody told.
 //!
-//! Of processes everything is recorded: a stimulus goes in again, the same intents have to come out. Of
-//! aggregates the commands are not recorded, but those that these processes sent are among their
-//! intents: each is put to the state before it, and the same events have to come out. What a person or
-//! an agent commanded is only folded: `evolve` asserts what `decide` guards.
+//! Of processes everything is recorded: a stimulus goes in again, the same intents have to come out. Their
+//! commands to aggregates are among these intents, and so is what they were answered: each is put to the
+//! state before it. The same events have to come out, or the same refusal, or again nothing.
+//!
+//! Commands of people, of agents and of other processes are not recorded. Their events tell a command that leads
+//! to them ([`Aggregate::command_of`]); it has to be accepted again and to lead to the same. What cannot be
+//! decided again is named with the reason.
 //!
 //! Beside that, every stream has to be whole: sequences without gaps, hashes that chain, one command's
 //! events together, and events that this program would store as they are stored.
+//!
+//! Read next: `verify/aggregates.rs` for the commands.
+
+mod aggregates;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use domain::{
     aggregate::{Aggregate, said},
-    event::{Command, Event, registry},
+    event::{Command, Event},
     event_sourced::EventPayload as _,
     process::{
-        Action, IntentKey, Process, ProcessEvent, ProcessState, Stimulus,
-        close_workspace::CloseWorkspace, open_workspace::OpenWorkspace,
-        run_execution::RunExecution,
+        Action, IntentKey, Outcome, Process, ProcessEvent, ProcessState, Stimulus,
+        close_workspace::CloseWorkspace, erase_project::EraseProject,
+        open_workspace::OpenWorkspace, retire_node::RetireNode, run_execution::RunExecution,
     },
 };
 use serde_json::{Value, json};
@@ -37,13 +44,30 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verification {
     pub n_events: u64,
-    /// Reactions of processes that were made again.
+    /// Decisions of processes that were made again.
     pub n_reactions: u64,
-    /// Commands of processes to aggregates that were decided again.
+    /// Commands of these processes that were decided again.
     pub n_commands: u64,
-    /// Events of people's and agents' commands, which were folded only.
-    pub n_folded: u64,
+    /// Those among them that were refused or changed nothing.
+    pub n_without_events: u64,
+    /// Commands of people, of agents and of other processes that were rebuilt from their events, and decided
+    /// again.
+    pub n_rebuilt: u64,
+    /// What was not decided again, and why.
+    pub not_decided: Vec<NotDecided>,
     pub differences: Vec<Difference>,
+}
+
+/// Something that was not decided again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotDecided {
+    /// Of the first event.
+    pub position: Position,
+    pub stream: StreamId,
+    pub event: String,
+    /// How many events this is about; none where a process only heard of it.
+    pub n_events: u64,
+    pub reason: String,
 }
 
 /// One thing that is not as it was decided.
@@ -64,55 +88,103 @@ pub async fn verify_execution(
     involved: &Involved,
     up_to: Position,
 ) -> Result<Verification, DatabaseError> {
-    let mut streams = Vec::new();
-    for stream in involved.own.iter().chain(&involved.shared) {
-        let events = whole_stream(log, stream, up_to).await?;
-        streams.push((stream.clone(), events));
-    }
-    Ok(verify(&streams))
+    Ok(verify(&involved_streams(log, involved, up_to).await?))
 }
 
-/// Verifies streams, each given from its first event on. Pure.
+/// The streams that an execution involves, and those that its processes sent commands to.
+pub async fn involved_streams(
+    log: &EventLog,
+    involved: &Involved,
+    up_to: Position,
+) -> Result<Vec<(StreamId, Vec<RecordedEvent>)>, DatabaseError> {
+    let mut streams = Vec::new();
+    let mut told = BTreeSet::new();
+    for stream in involved.own.iter().chain(&involved.shared) {
+        let events = whole_stream(log, stream, up_to).await?;
+        told.extend(events.iter().flat_map(told_in));
+        streams.push((stream.clone(), events));
+    }
+    for stream in told {
+        if streams.iter().all(|(known, _)| *known != stream) {
+            let events = whole_stream(log, &stream, up_to).await?;
+            streams.push((stream, events));
+        }
+    }
+    Ok(streams)
+}
+
+/// The streams to which a process wanted commands sent.
+fn told_in(recorded: &RecordedEvent) -> Vec<StreamId> {
+    if Aggregate::new(&recorded.stream.kind).is_some() {
+        return Vec::new();
+    }
+    let Ok(ProcessEvent::Reacted { intents, .. }) = read_models::decode_process(recorded) else {
+        return Vec::new();
+    };
+    let told = intents.iter().filter_map(|intent| match &intent.action {
+        Action::Tell(command) => Some(stream_of(command)),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn stream_of(command: &Command) -> StreamId {
+    let (kind, id) = command.stream();
+    StreamId::new(kind, id)
+}
+
+/// Verifies streams, each given from its first event on; one that is not given has none. Pure.
 #[must_use]
 pub fn verify(streams: &[(StreamId, Vec<RecordedEvent>)]) -> Verification {
     let mut verifier = Verifier::default();
-    let all = streams.iter().flat_map(|(_, events)| events);
-    verifier.happened = all
-        .filter_map(|recorded| {
-            Some((recorded.position, read_models::decode(recorded).ok().flatten()?))
-        })
-        .collect();
+    for (stream, events) in streams {
+        let read = events
+            .iter()
+            .map(|recorded| (recorded.position, read_models::decode(recorded).ok().flatten()));
+        verifier.happened.extend(read);
+        verifier.aggregates.insert(stream, events);
+    }
+    verifier.aggregates.retain(|stream, _| Aggregate::new(&stream.kind).is_some());
     for (stream, events) in streams {
         verifier.check_chain(events);
         match stream.kind.as_str() {
             RunExecution::TYPE => verifier.check_process::<RunExecution>(stream, events),
             OpenWorkspace::TYPE => verifier.check_process::<OpenWorkspace>(stream, events),
             CloseWorkspace::TYPE => verifier.check_process::<CloseWorkspace>(stream, events),
+            RetireNode::TYPE => verifier.check_process::<RetireNode>(stream, events),
+            EraseProject::TYPE => verifier.check_process::<EraseProject>(stream, events),
             _ => {}
         }
     }
-    for (stream, events) in streams {
-        if let Some(state) = Aggregate::new(&stream.kind) {
-            verifier.check_aggregate(state, events);
-        }
-    }
+    verifier.check_aggregates();
+    verifier.result.not_decided.sort_by_key(|not_decided| not_decided.position);
     verifier.result.differences.sort_by_key(|difference| difference.position);
     verifier.result
 }
 
 #[derive(Default)]
-struct Verifier {
+struct Verifier<'a> {
     result: Verification,
-    /// Events of aggregates, by their positions.
-    happened: HashMap<Position, Event>,
+    /// What is recorded at each position; none for what cannot be read, and for processes.
+    happened: HashMap<Position, Option<Event>>,
+    aggregates: BTreeMap<&'a StreamId, &'a [RecordedEvent]>,
     /// Commands that processes wanted sent, by their ids.
-    told: HashMap<Uuid, Command>,
+    told: BTreeMap<Uuid, Told<'a>>,
 }
 
-impl Verifier {
+/// A command of a process.
+struct Told<'a> {
+    command: Command,
+    /// Where the process wanted it.
+    wanted: Position,
+    /// What the process was answered, and where it recorded that.
+    answer: Option<(&'a RecordedEvent, Outcome)>,
+}
+
+impl<'a> Verifier<'a> {
     fn check_chain(&mut self, events: &[RecordedEvent]) {
         let (mut sequence, mut hash) = (0, FIRST_HASH);
-        let mut commands: Vec<Uuid> = Vec::new();
+        let (mut commands, mut last) = (HashSet::new(), None);
         for recorded in events {
             self.result.n_events += 1;
             sequence += 1;
@@ -137,22 +209,19 @@ impl Verifier {
                 hash = recorded.hash;
             }
             let command = recorded.metadata.command;
-            if commands.last() != Some(&command) {
-                if commands.contains(&command) {
-                    let reason = json!("this command's events are not together");
-                    self.differs(recorded, "metadata.command", json!(command), reason);
-                }
-                commands.push(command);
+            if last.replace(command) != Some(command) && !commands.insert(command) {
+                let reason = json!("this command's events are not together");
+                self.differs(recorded, "metadata.command", json!(command), reason);
             }
         }
     }
 
-    fn check_process<P: Process>(&mut self, stream: &StreamId, events: &[RecordedEvent]) {
+    fn check_process<P: Process>(&mut self, stream: &StreamId, events: &'a [RecordedEvent]) {
         let mut state = ProcessState::<P>::default();
-        for recorded in events {
+        for (index, recorded) in events.iter().enumerate() {
             let reaction = match read_models::decode_process(recorded) {
                 Ok(reaction) => reaction,
-                Err(reason) => return self.unreadable(recorded, reason),
+                Err(reason) => return self.ends(recorded, &events[index..], reason),
             };
             self.check_stimulus(recorded, &reaction);
             let ProcessEvent::Reacted { stimulus, intents, .. } = &reaction;
@@ -163,15 +232,24 @@ impl Verifier {
             }));
             let decided = match again {
                 Ok(decided) => decided,
-                Err(panic) => return self.unreadable(recorded, said(panic.as_ref())),
+                Err(panic) => {
+                    return self.ends(recorded, &events[index..], said(panic.as_ref()));
+                }
             };
             self.result.n_reactions += 1;
             let decided = decided.map_or(Value::Null, |decided| decided.stored().1);
             self.compare(recorded, "", &reaction.stored().1, &decided);
+            if let Stimulus::Settled { intent, outcome, .. } = stimulus
+                && let Some(told) = self.told.get_mut(&intent.uuid(P::TYPE, stream.id))
+            {
+                told.answer = Some((recorded, outcome.clone()));
+            }
             for (index, intent) in (0..).zip(intents) {
                 if let Action::Tell(command) = &intent.action {
                     let key = IntentKey { sequence: recorded.sequence, index };
-                    self.told.insert(key.uuid(P::TYPE, stream.id), command.as_ref().clone());
+                    let (command, wanted) = (command.as_ref().clone(), recorded.position);
+                    let told = Told { command, wanted, answer: None };
+                    self.told.insert(key.uuid(P::TYPE, stream.id), told);
                 }
             }
         }
@@ -184,71 +262,16 @@ impl Verifier {
         else {
             return;
         };
-        let Some(happened) = self.happened.get(position) else { return };
-        let (seen, happened) = (json!(event), json!(happened));
-        self.compare(recorded, "stimulus.happened.event", &seen, &happened);
-    }
-
-    fn check_aggregate(&mut self, mut state: Aggregate, events: &[RecordedEvent]) {
-        for group in events.chunk_by(|a, b| a.metadata.command == b.metadata.command) {
-            let mut decided = self.decide_again(&state, group);
-            for recorded in group {
-                let event = match read_models::decode(recorded) {
-                    Ok(Some(event)) => event,
-                    Ok(None) => continue,
-                    Err(reason) => return self.unreadable(recorded, reason),
-                };
-                self.check_stored(recorded, &event);
-                if let Some(decided) = &mut decided {
-                    let again = decided.next();
-                    let (name, payload) = event.stored();
-                    let again = again.map(|again| again.stored());
-                    let again = again.unwrap_or((String::new(), Value::Null));
-                    self.compare(recorded, "event", &json!(name), &json!(again.0));
-                    self.compare(recorded, "", &payload, &again.1);
-                }
-                if let Err(reason) = state.evolve(&event) {
-                    return self.unreadable(recorded, reason);
-                }
+        let (kind, id) = event.stream();
+        match self.happened.get(position) {
+            Some(Some(happened)) => {
+                let (seen, happened) = (json!(event), json!(happened));
+                self.compare(recorded, "stimulus.happened.event", &seen, &happened);
             }
-            if let (Some(more), Some(last)) =
-                (decided.and_then(|mut more| more.next()), group.last())
-            {
-                self.differs(last, "event", Value::Null, json!(more.stored().0));
+            None if self.aggregates.contains_key(&StreamId::new(kind, id)) => {
+                self.differs(recorded, "stimulus.happened.position", json!(position), Value::Null);
             }
-        }
-    }
-
-    /// What the command of these events leads to now; none where it is not known.
-    fn decide_again(
-        &mut self,
-        state: &Aggregate,
-        group: &[RecordedEvent],
-    ) -> Option<std::vec::IntoIter<Event>> {
-        let first = group.first()?;
-        let Some(command) = self.told.get(&first.metadata.command) else {
-            self.result.n_folded += group.len() as u64;
-            return None;
-        };
-        self.result.n_commands += 1;
-        match state.decide(command) {
-            Ok(events) => Some(events.into_iter()),
-            Err(refusal) => {
-                let reason = json!(format!("refused: {}", refusal.reason));
-                self.differs(first, "event", json!(first.event_type), reason);
-                None
-            }
-        }
-    }
-
-    /// An event that is read and written again is the same, unless it was of an older version.
-    fn check_stored(&mut self, recorded: &RecordedEvent, event: &Event) {
-        let newest = registry::version(&recorded.stream.kind, &recorded.event_type);
-        if recorded.event_version != newest {
-            return;
-        }
-        if let Ok(stored) = serde_json::from_str(&recorded.payload) {
-            self.compare(recorded, "payload", &stored, &event.stored().1);
+            _ => {}
         }
     }
 
@@ -256,7 +279,7 @@ impl Verifier {
         match (recorded, decided) {
             _ if recorded == decided => {}
             (Value::Object(old), Value::Object(new)) => {
-                let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
+                let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
                 for name in names {
                     let of = |fields: &serde_json::Map<String, Value>| {
                         fields.get(name).cloned().unwrap_or_default()
@@ -274,8 +297,22 @@ impl Verifier {
         }
     }
 
-    fn unreadable(&mut self, at: &RecordedEvent, reason: String) {
+    /// A stream cannot be followed beyond an event. `rest` begins there, or with the first of its command.
+    fn ends(&mut self, at: &RecordedEvent, rest: &[RecordedEvent], reason: String) {
         self.differs(at, "payload", json!(at.payload), Value::from(reason));
+        self.skips(rest, format!("the event at position {} cannot be followed", at.position));
+    }
+
+    /// Events were not decided again.
+    fn skips(&mut self, events: &[RecordedEvent], reason: String) {
+        let Some(first) = events.first() else { return };
+        self.result.not_decided.push(NotDecided {
+            position: first.position,
+            stream: first.stream.clone(),
+            event: first.event_type.clone(),
+            n_events: events.len() as u64,
+            reason,
+        });
     }
 
     fn differs(&mut self, at: &RecordedEvent, field: &str, recorded: Value, decided: Value) {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::queries::{
     items::{Author, Item},
-    replay::{Difference, ExecutionAt, Verification},
+    replay::{Difference, ExecutionAt, NotDecided, Verification},
     timeline::{Timeline, TimelineCause, TimelineEntry, TimelinePhase},
 };
 
@@ -105,26 +105,43 @@ fn said(item: &Item) -> String {
     }
 }
 
-/// What was compared, and each difference.
+/// What was compared, what was not, and each difference.
 pub(super) fn verification(verified: &Verification) -> String {
-    let Verification { execution, n_events, n_reactions, n_commands, n_folded, .. } = verified;
+    let Verification { execution, n_events, n_reactions, n_commands, n_rebuilt, .. } = verified;
     let verdict = match verified.differences.len() {
         0 => "the same".to_owned(),
         n => format!("{n} differences"),
     };
-    let mut lines = vec![format!(
-        "execution {execution}: {verdict}\n  {n_events} events, {n_reactions} reactions and \
-         {n_commands} commands decided again, {n_folded} events of people and agents folded"
-    )];
+    let n_skipped: u64 = verified.not_decided.iter().map(|skipped| skipped.n_events).sum();
+    let mut lines = vec![
+        format!("execution {execution}: {verdict}"),
+        format!("  {n_events} events; nothing was done again, and no model was called"),
+        format!("  {n_reactions} decisions of processes decided again"),
+        format!(
+            "  {} decisions of aggregates decided again: {n_commands} on commands of these processes \
+             ({} left no event), {n_rebuilt} on commands rebuilt from their events",
+            n_commands + n_rebuilt,
+            verified.n_without_events
+        ),
+        format!("  {n_skipped} events not decided again"),
+    ];
+    lines.extend(verified.not_decided.iter().map(not_decided));
     lines.extend(verified.differences.iter().map(difference));
     lines.join("\n")
 }
 
+fn not_decided(skipped: &NotDecided) -> String {
+    let NotDecided { position, kind, event, n_events, reason, .. } = skipped;
+    let many = if *n_events > 1 { format!(" and {} more", n_events - 1) } else { String::new() };
+    format!("  not decided again: position {position}, {kind} {event}{many}: {reason}")
+}
+
 fn difference(difference: &Difference) -> String {
-    let Difference { position, kind, event, field, recorded, decided, .. } = difference;
+    let Difference { position, kind, stream, event, field, recorded, decided } = difference;
     let (recorded, decided) = (value(recorded), value(decided));
     format!(
-        "  position {position}, {kind} {event}, field {field}: recorded {recorded}, now {decided}"
+        "  position {position}, {kind} {stream}, event {event}, field {field}: recorded {recorded}, \
+         now {decided}"
     )
 }
 

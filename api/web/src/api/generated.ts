@@ -284,7 +284,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Decides once more what the processes of an execution decided, and compares. */
+        /** Decides once more what was decided in an execution, and compares. No model is called for this. */
         get: operations["verification"];
         put?: never;
         post?: never;
@@ -1262,6 +1262,24 @@ export interface components {
         };
         /** @enum {string} */
         NodeState: "pending" | "creating" | "running" | "stopping" | "stopped" | "error";
+        /** @description Something that was not decided again. */
+        NotDecided: {
+            event: string;
+            kind: string;
+            /**
+             * Format: int64
+             * @description How many events this is about; none where a process only heard of it.
+             */
+            nEvents: number;
+            /**
+             * Format: int64
+             * @description Of the first event.
+             */
+            position: number;
+            reason: string;
+            /** Format: uuid */
+            stream: string;
+        };
         NoticeItem: {
             /** Format: date-time */
             at: string;
@@ -1737,21 +1755,28 @@ export interface components {
             isSame: boolean;
             /**
              * Format: int64
-             * @description Commands of processes that were decided again.
+             * @description Commands of these processes that their aggregates decided again.
              */
             nCommands: number;
             /** Format: int64 */
             nEvents: number;
             /**
              * Format: int64
-             * @description Events of people's and agents' commands, which are not recorded: these were folded only.
-             */
-            nFolded: number;
-            /**
-             * Format: int64
-             * @description Reactions of processes that were made again.
+             * @description Decisions of processes that were made again.
              */
             nReactions: number;
+            /**
+             * Format: int64
+             * @description Commands of people, of agents and of other processes that were rebuilt from their events and decided again.
+             */
+            nRebuilt: number;
+            /**
+             * Format: int64
+             * @description Those among them that were refused or changed nothing.
+             */
+            nWithoutEvents: number;
+            /** @description What was not decided again, and why. */
+            notDecided: components["schemas"]["NotDecided"][];
             /**
              * Format: int64
              * @description It was verified up to here.
