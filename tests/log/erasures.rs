@@ -20,7 +20,7 @@ use domain::ids::{ContentId, InstallationId, ProjectId};
 use projections::{
     database::Database,
     erasure_ledger::{ErasureLedger, NO_HASH, PROJECT, PURPOSE, SignedErasure},
-    event_log::StreamId,
+    event_log::{RawLog, StreamId},
     keys::{Keys, WrappedKey},
 };
 use uuid::Uuid;
@@ -35,6 +35,7 @@ on_both! {
     whatever_is_done_to_erasures_and_texts_is_found
     an_erasure_that_is_under_way_is_told_and_is_no_tampering
     an_export_has_the_ledger_and_is_checked_without_a_database
+    texts_are_in_clear_only_in_an_export_that_was_asked_for_them
     texts_that_were_erased_after_an_export_are_not_exported_again
     the_ledger_moves_with_its_log
 }
@@ -332,6 +333,36 @@ async fn an_export_has_the_ledger_and_is_checked_without_a_database(place: Place
     let report = archive::verify(&file, erased.trusted()).unwrap();
     assert!(report.is_intact() && report.n_erasures == 2, "{report:?}");
     assert!(report.limits[0].contains("--with-keys"), "{report:?}");
+}
+
+async fn texts_are_in_clear_only_in_an_export_that_was_asked_for_them(place: Place) {
+    let erased = Erased::before(place).await;
+    erased.erase(FIRST).await;
+    let in_clear = Choices { texts: Some(erased.eraser.sealing.clone()), has_keys: true };
+    for (name, choices, is_clear) in [("closed", WITH_KEYS, false), ("clear", in_clear, true)] {
+        let file = erased.file().with_extension(name);
+        export(erased.database(), &file, &choices).await.unwrap();
+        let written = std::fs::read_to_string(&file).unwrap();
+        let said = PROJECTS.map(|project| written.contains(&format!("what {project} wants")));
+        assert_eq!(said, [false, is_clear, is_clear], "{name}");
+        assert!(archive::verify(&file, erased.trusted()).unwrap().is_intact());
+
+        let place =
+            if erased.audited.place.is_postgres() { Place::postgres() } else { Place::sqlite() };
+        let (database, log) = place.open().await;
+        import(&database, &file).await.unwrap();
+        let imported = RawLog::new(&database);
+        let ids = PROJECTS.map(|project| id(project + 100));
+        let rows = RawLog::new(erased.database()).contents(&ids).await.unwrap();
+        assert_eq!(imported.contents(&ids).await.unwrap(), rows, "closed as ever");
+        // Under the master key of the first, which is in its directory.
+        let directory = erased.audited.place.directory.path();
+        let clock = std::sync::Arc::new(SimulatedClock::new(now()));
+        let sealing = Sealing::open(&database, &log, directory, clock).unwrap();
+        let texts = sealing.texts(&ids.map(ContentId)).await.unwrap();
+        assert_eq!(texts.len(), 2);
+        assert_eq!(texts[&ContentId(id(KEPT + 100))], format!("what {KEPT} wants"));
+    }
 }
 
 async fn texts_that_were_erased_after_an_export_are_not_exported_again(place: Place) {
