@@ -1,8 +1,8 @@
 //! A log as a file: one JSON document a line, written and read with bounded memory.
 //!
 //! First what it is an export of, then the events in order, each with the texts it refers to as
-//! ciphertext, then keys if they were asked for, the signed heads, and a trailer with count and hashes. A file without its trailer is
-//! truncated: writing goes on behind its last whole event, and reading refuses it.
+//! ciphertext, then keys if they were asked for, the ledger of erasures, the signed heads, and a trailer with
+//! count and hashes. A file without its trailer is truncated: writing goes on behind its last whole event, and reading refuses it.
 //!
 //! Never in it: the vault, tokens, the master key. Read models are made again.
 //!
@@ -21,6 +21,7 @@ pub mod import;
 mod line;
 mod reading;
 
+pub(crate) use line::contents_of;
 pub use reading::{Contained, read, verify};
 
 /// How many events are read or written at a time.

@@ -1,25 +1,36 @@
-//! Checks that a log is what was recorded: every stream's chain, the order of all streams, and the signed
-//! heads, those in the database and those that were kept outside of it.
+//! Checks that a log is what was recorded: every stream's chain, the order of all streams, the signed heads,
+//! those in the database and those that were kept outside of it, and that texts are missing only where a
+//! signed erasure says so.
 //!
-//! The checking itself is a fold over rows ([`verifier`]), the same for a database and for an export.
+//! The checking itself is a fold over rows ([`verifier`], [`texts`]), the same for a database and for an export.
 //! Nothing is changed here. What cannot be found is said in every report.
 //!
-//! Read next: `audit/verifier.rs`, `audit/heads.rs`, and `ops/audit.md` for whoever reads a report.
+//! Read next: `audit/verifier.rs`, `audit/heads.rs`, `audit/texts.rs`, and `ops/audit.md` for whoever reads a report.
+
+use std::collections::BTreeSet;
 
 use projections::{
     database::Database,
+    erasure_ledger::{ErasureLedger, SignedErasure},
     error::DatabaseError,
-    event_log::{Position, RawLog},
+    event_log::{Position, RawEvent, RawLog},
     signed_heads::{SignedHead, SignedHeads},
 };
+use uuid::Uuid;
 
 use crate::{
-    audit::{heads::Evidence, verifier::Verifier},
+    archive::contents_of,
+    audit::{
+        heads::Evidence,
+        texts::{Beside, Texts},
+        verifier::Verifier,
+    },
     signing::PublicKey,
 };
 
 mod heads;
 pub mod report;
+pub mod texts;
 pub mod verifier;
 
 pub use report::{Finding, FindingKind, Report};
@@ -28,32 +39,38 @@ const EVENTS_PER_READ: usize = 1000;
 const HEADS_PER_READ: usize = 1000;
 
 /// What somebody who checks a log has in hand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Trusted {
-    /// None: nobody knows the key, and heads prove nothing.
+    /// None: nobody knows the key, and neither heads nor erasures prove anything.
     pub key: Option<PublicKey>,
     /// Heads that were kept outside the database; None where there are none.
     pub outside: Option<Vec<SignedHead>>,
+    /// Erasures that were kept outside the database.
+    pub erasures: Vec<SignedErasure>,
 }
 
 /// Checks the log of a database, while it is being written or not.
 pub async fn verify_database(
     database: &Database,
-    trusted: Trusted,
+    mut trusted: Trusted,
 ) -> Result<Report, DatabaseError> {
     let heads = all_heads(&SignedHeads::new(database)).await?;
     let log = RawLog::new(database);
     // After the heads, so that whatever they protect is there, and no later one is missed.
     let end = log.end().await?;
+    let mut texts = Texts::new(trusted.key, std::mem::take(&mut trusted.erasures));
+    let has_key = trusted.key.is_some();
     let mut verifier = Verifier::new(Evidence { trusted, heads });
     let mut position = 0;
     loop {
         match log.events(position, Position::MAX >> 1, EVENTS_PER_READ).await {
-            Ok(events) => {
+            Ok(mut events) => {
                 let Some(last) = events.last() else { break };
                 position = last.position;
-                for event in events.iter().take_while(|event| event.position <= end.last) {
-                    verifier.event(event);
+                events.retain(|event| event.position <= end.last);
+                events.iter().for_each(|event| verifier.event(event));
+                if has_key {
+                    look_for_texts(&log, &events, &mut texts).await?;
                 }
                 if position >= end.last {
                     break;
@@ -65,7 +82,56 @@ pub async fn verify_database(
             Err(error) => return Err(error),
         }
     }
-    Ok(verifier.end(Some(end.position)))
+    let mut report = verifier.end(Some(end.position));
+    if has_key {
+        let beside = beside(&ErasureLedger::new(database), &mut texts).await?;
+        texts.end(&beside, &mut report);
+    }
+    Ok(report)
+}
+
+/// Finds events whose texts have no row.
+async fn look_for_texts(
+    log: &RawLog,
+    events: &[RawEvent],
+    texts: &mut Texts,
+) -> Result<(), DatabaseError> {
+    let mut references = Vec::new();
+    for event in events {
+        texts.event(event);
+        let ids = contents_of(&event.payload);
+        references.extend(ids.into_iter().map(|id| (event.position, id)));
+    }
+    let ids: Vec<Uuid> = references.iter().map(|(_, id)| *id).collect();
+    for missing in log.missing_contents(&ids).await? {
+        let first = references.iter().find(|(_, id)| *id == missing);
+        texts.missing(first.map_or(0, |(position, _)| *position), missing);
+    }
+    Ok(())
+}
+
+/// After the events, and the ledger last: whatever the rows say of an erasure, its entry was there before.
+async fn beside(ledger: &ErasureLedger, texts: &mut Texts) -> Result<Beside, DatabaseError> {
+    let mut keyless = BTreeSet::new();
+    for holding in ledger.holdings().await? {
+        if holding.has_tombstones {
+            texts.row(holding.project, true);
+        }
+        if holding.has_texts {
+            texts.row(holding.project, false);
+            if !holding.has_key {
+                keyless.insert(holding.project);
+            }
+        }
+    }
+    let (mut entries, mut keyed) = (Vec::new(), BTreeSet::new());
+    for (entry, has_key) in ledger.list_with_keys().await? {
+        if has_key {
+            keyed.insert(entry.subject);
+        }
+        entries.push(entry);
+    }
+    Ok(Beside { ledger: entries, keyless: Some(keyless), keyed })
 }
 
 /// One of the next rows cannot be read: goes on one by one and past it.

@@ -48,7 +48,7 @@ use crate::{
     erasure::file::LedgerFile,
     sealing::Sealing,
     settings::Settings,
-    signing::{PublicKey, SigningKey},
+    signing::SigningKey,
 };
 
 pub mod file;
@@ -231,35 +231,6 @@ impl Eraser {
             causation: key.map(Cause::Command),
         }
     }
-}
-
-/// What is wrong with the ledger and the tombstones, in words. A text that is missing without a signed entry was
-/// taken away by somebody; a text that is there in spite of one was brought back.
-pub async fn findings(
-    database: &Database,
-    written: &[SignedErasure],
-    key: PublicKey,
-) -> Result<Vec<String>, DatabaseError> {
-    let ledger = ErasureLedger::new(database);
-    let recorded = ledger.list().await?;
-    let mut findings = Vec::new();
-    for entry in recorded.iter().chain(written) {
-        if !key.verify(PURPOSE, &entry.message(), &entry.signature) {
-            let SignedErasure { kind, subject, .. } = entry;
-            findings.push(format!("the erasure of {kind} {subject} is not signed by this key"));
-        }
-    }
-    for entry in written.iter().filter(|entry| !recorded.contains(entry)) {
-        let SignedErasure { kind, subject, .. } = entry;
-        findings.push(format!("the erasure of {kind} {subject} is missing in the database"));
-    }
-    for project in ledger.unexplained().await? {
-        findings.push(format!("texts of project {project} are missing, and no erasure says why"));
-    }
-    for subject in ledger.unfinished().await? {
-        findings.push(format!("texts of {subject} are there in spite of their erasure"));
-    }
-    Ok(findings)
 }
 
 /// An eraser with what is to be told to others. Cheap to clone.

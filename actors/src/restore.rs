@@ -72,9 +72,9 @@ pub async fn begin_epoch(
         let path = file.path().display().to_string();
         return Err(RestoreError::Older { position: end.position, signed, path });
     }
-    let trusted = Trusted { key: Some(key.public()), outside: None };
+    let trusted = Trusted { key: Some(key.public()), ..Trusted::default() };
     let report = audit::verify_database(database, trusted).await?;
-    if let Some(finding) = report.findings.first() {
+    if let Some(finding) = report.damage() {
         return Err(RestoreError::Damaged(finding.what.clone()));
     }
     let signed_epoch = written.iter().map(|head| head.epoch).max().unwrap_or_default();

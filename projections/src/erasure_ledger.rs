@@ -117,6 +117,15 @@ impl ErasureLine {
     }
 }
 
+/// What there is of a project's texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    pub project: Uuid,
+    pub has_tombstones: bool,
+    pub has_texts: bool,
+    pub has_key: bool,
+}
+
 /// The table of erasures, and what they are about. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ErasureLedger {
@@ -190,12 +199,36 @@ impl ErasureLedger {
         }
     }
 
-    /// Projects with tombstones but no entry: their texts are missing for no valid reason.
-    pub async fn unexplained(&self) -> Result<Vec<Uuid>, DatabaseError> {
-        let list = "SELECT DISTINCT project FROM contents WHERE length(ciphertext) = 0
-            AND NOT EXISTS (SELECT 1 FROM erasures WHERE subject = contents.project)";
+    /// What there is of each project's texts, in one look.
+    pub async fn holdings(&self) -> Result<Vec<Holding>, DatabaseError> {
+        let list = "SELECT project,
+                COUNT(CASE WHEN length(ciphertext) = 0 THEN 1 END) AS n_tombstones,
+                COUNT(CASE WHEN length(ciphertext) > 0 THEN 1 END) AS n_texts,
+                (SELECT COUNT(*) FROM keys WHERE purpose = 'content' AND scope = contents.project)
+                    AS n_keys
+            FROM contents GROUP BY project ORDER BY project";
         let rows = self.pool.fetch_all(list, ()).await?;
-        rows.iter().map(|row| row.uuid("project")).collect()
+        let holding = |row: &SqlRow| {
+            Ok(Holding {
+                project: row.uuid("project")?,
+                has_tombstones: row.count("n_tombstones")? > 0,
+                has_texts: row.count("n_texts")? > 0,
+                has_key: row.count("n_keys")? > 0,
+            })
+        };
+        rows.iter().map(holding).collect()
+    }
+
+    /// All entries as [`Self::list`] has them, each with whether its subject has a content key in spite of
+    /// it, in one look.
+    pub async fn list_with_keys(&self) -> Result<Vec<(SignedErasure, bool)>, DatabaseError> {
+        let list = format!(
+            "SELECT {COLUMNS}, (SELECT COUNT(*) FROM keys
+                WHERE purpose = 'content' AND scope = erasures.subject) AS n_keys
+             FROM erasures ORDER BY number, subject"
+        );
+        let rows = self.pool.fetch_all(&list, ()).await?;
+        rows.iter().map(|row| Ok((entry(row)?, row.count("n_keys")? > 0))).collect()
     }
 
     /// Subjects of the ledger whose texts could still be read: a content key or a ciphertext is there.

@@ -14,6 +14,7 @@ use actors::{
 use projections::{
     database::Database,
     event_log::{NewContent, RawLog},
+    keys::{Keys, WrappedKey},
     meta::Meta,
     signed_heads::SignedHeads,
 };
@@ -47,7 +48,7 @@ async fn filled(place: Place) -> Audited {
         NewContent { id: id(500), project: id(9), nonce: vec![1; 12], ciphertext: vec![2; 40] };
     append.contents = vec![content];
     audited.log.append(append).await.unwrap();
-    let key = projections::keys::WrappedKey {
+    let key = WrappedKey {
         id: id(60),
         purpose: "signing".into(),
         scope: None,
@@ -56,7 +57,11 @@ async fn filled(place: Place) -> Audited {
         wrapped: vec![4; 48],
         created_at: crate::support::now(),
     };
-    projections::keys::Keys::new(&audited.database).put(&key).await.unwrap();
+    let keys = Keys::new(&audited.database);
+    keys.put(&key).await.unwrap();
+    // Of the text's project.
+    let content = WrappedKey { id: id(61), purpose: "content".into(), scope: Some(id(9)), ..key };
+    keys.put(&content).await.unwrap();
     audited.append(3).await;
     audited.maker.make_one().await.unwrap();
     audited
@@ -93,7 +98,11 @@ async fn an_export_goes_into_an_empty_log_and_is_the_same_log(place: Place) {
     let file = file(&audited);
     let exported = export(&audited.database, &file, &WITH_KEYS).await.unwrap();
     assert_eq!((exported.n_events, exported.n_before), (20, 0));
-    let trusted = Trusted { key: Some(key().public()), outside: Some(audited.outside()) };
+    let trusted = Trusted {
+        key: Some(key().public()),
+        outside: Some(audited.outside()),
+        ..Trusted::default()
+    };
     let report = archive::verify(&file, trusted).unwrap();
     assert!(report.is_intact(), "{report:?}");
     assert_eq!((report.n_events, report.n_heads, report.n_unprotected), (20, 3, 0));
@@ -173,7 +182,7 @@ async fn an_export_that_was_changed_is_found(place: Place) {
     let file = file(&audited);
     export(&audited.database, &file, &WITH_KEYS).await.unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
-    let trusted = || Trusted { key: Some(key().public()), outside: None };
+    let trusted = || Trusted { key: Some(key().public()), ..Trusted::default() };
     let lines: Vec<&str> = text.lines().collect();
     let joined = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
     let (_place, database) = empty(&audited.place).await;

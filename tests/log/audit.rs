@@ -85,7 +85,7 @@ impl Audited {
     }
 
     pub(crate) async fn verify(&self, outside: Option<Vec<SignedHead>>) -> Report {
-        let trusted = Trusted { key: Some(key().public()), outside };
+        let trusted = Trusted { key: Some(key().public()), outside, ..Trusted::default() };
         audit::verify_database(&self.database, trusted).await.unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! Every released version's log is folded by this program: into states, and into read models.
 //!
 //! `tests/golden/VERSION/events.ndjson` is such a log and never changes. What it is folded into may change with
-//! the program: `SAM_GOLDEN_EXPECTED=write` writes `states.json` anew, and its difference is
+//! the program: `SAM_GOLDEN_EXPECTED=write` writes `states.json` and `views.json` anew, and their difference is
 //! for a reviewer to judge. Here is also that a database which an older program made opens with this one.
 
 use std::{
@@ -45,6 +45,7 @@ const SWITCH: &str = "SAM_GOLDEN_EXPECTED";
 const RELEASED: [(&str, usize, usize); 2] = [("0.1", 2, 9), ("0.2", 5, 15)];
 
 on_both! {
+    each_golden_log_fills_the_read_models_as_it_always_did
     a_database_of_each_release_opens_with_this_program
     a_migration_that_was_cut_off_goes_on
 }
@@ -156,16 +157,24 @@ fn check_concern<P: Process>(line: &Line, event: &Event) {
     assert!(is_read || P::route(event).is_none(), "{} {} {}", P::TYPE, line.kind, line.event);
 }
 
-#[tokio::test]
-async fn each_golden_log_folds_into_what_it_always_did() {
+#[test]
+fn each_golden_log_folds_into_what_it_always_did() {
     assert!(!versions().is_empty());
     for version in versions() {
-        let lines = events(&version);
-        compare(&version, "states.json", &states(&lines));
-        let place = Place::sqlite();
-        let (database, log) = place.open().await;
-        insert(&database, &lines).await;
-        project(&database, &log, lines.len()).await;
+        let states = states(&events(&version));
+        let line = |(name, state): (&String, &Value)| {
+            format!("{}:{}", Value::from(name.as_str()), canonical_json(state))
+        };
+        let lines: Vec<String> = states.iter().map(line).collect();
+        compare(&version, "states.json", &format!("{{\n{}\n}}\n", lines.join(",\n")));
+    }
+}
+
+#[tokio::test]
+async fn each_golden_log_is_decided_again() {
+    for version in versions() {
+        let (database, log) = Place::sqlite().open().await;
+        insert(&database, &events(&version)).await;
         is_decided_again(&log).await;
     }
 }
@@ -182,16 +191,33 @@ async fn is_decided_again(log: &EventLog) {
     assert_eq!(verified.not_decided, []);
 }
 
+/// Each row of each read model, the same on both databases.
+async fn each_golden_log_fills_the_read_models_as_it_always_did(place: Place) {
+    for version in versions() {
+        compare(&version, "views.json", &text(&fresh(&place, &events(&version)).await));
+    }
+}
+
+/// A line for each row, under its table.
+fn text(views: &BTreeMap<String, Value>) -> String {
+    let table = |(name, rows): (&String, &Value)| {
+        let rows: Vec<String> = rows
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|row| format!("\n{}", canonical_json(row)))
+            .collect();
+        format!("\"{name}\":[{}]", rows.join(","))
+    };
+    let tables: Vec<String> = views.iter().map(table).collect();
+    format!("{{\n{}\n}}\n", tables.join(",\n"))
+}
+
 /// Compares with the checked-in text, or writes it.
-fn compare(version: &str, file: &str, folded: &BTreeMap<String, Value>) {
+fn compare(version: &str, file: &str, now: &str) {
     let path = folder(version).join(file);
-    let lines: Vec<String> = folded
-        .iter()
-        .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical_json(value)))
-        .collect();
-    let now = format!("{{\n{}\n}}\n", lines.join(",\n"));
     if std::env::var(SWITCH).is_ok_and(|switch| switch == "write") {
-        std::fs::write(&path, &now).unwrap();
+        std::fs::write(&path, now).unwrap();
     }
     let then = std::fs::read_to_string(&path).unwrap_or_default();
     for (now, then) in now.lines().zip(then.lines()) {
@@ -292,7 +318,8 @@ async fn project(database: &Database, log: &EventLog, n_events: usize) {
     assert_eq!(database.views().fetch_all(undecoded, ()).await.unwrap().len(), 0);
 }
 
-/// The rows of every read model, as text. Readers' checkpoints and indexes of texts are left out.
+/// The rows of every read model, as text, the same on both databases. Readers' checkpoints and indexes of
+/// texts are left out.
 async fn views(database: &Database) -> BTreeMap<String, Value> {
     let pool = database.views();
     let tables = match pool {
@@ -312,12 +339,16 @@ async fn views(database: &Database) -> BTreeMap<String, Value> {
             continue;
         }
         let columns = columns(pool, &table).await;
-        let list = columns.iter().map(|column| format!("CAST({column} AS TEXT) AS {column}"));
+        let list = columns.iter().map(|(column, is_boolean)| match is_boolean {
+            // As SQLite has it.
+            true => format!("CAST(CAST({column} AS INTEGER) AS TEXT) AS {column}"),
+            false => format!("CAST({column} AS TEXT) AS {column}"),
+        });
         let list = format!("SELECT {} FROM {table}", list.collect::<Vec<_>>().join(", "));
         let mut rows: Vec<String> = Vec::new();
         for row in pool.fetch_all(&list, ()).await.unwrap() {
             let text = |column: &String| row.text_option(column).unwrap();
-            let values: BTreeMap<_, _> = columns.iter().map(|it| (it, text(it))).collect();
+            let values: BTreeMap<_, _> = columns.iter().map(|(it, _)| (it, text(it))).collect();
             rows.push(canonical_json(&json!(values)));
         }
         rows.sort();
@@ -327,16 +358,20 @@ async fn views(database: &Database) -> BTreeMap<String, Value> {
     views
 }
 
-async fn columns(pool: &SqlPool, table: &str) -> Vec<String> {
+/// The columns of a table, and which of them are booleans to PostgreSQL.
+async fn columns(pool: &SqlPool, table: &str) -> Vec<(String, bool)> {
     let list = match pool {
-        SqlPool::Sqlite { .. } => format!("SELECT name FROM pragma_table_info('{table}')"),
+        SqlPool::Sqlite { .. } => format!("SELECT name, type FROM pragma_table_info('{table}')"),
         SqlPool::Postgres(_) => format!(
-            "SELECT column_name::TEXT AS name FROM information_schema.columns
+            "SELECT column_name::TEXT AS name, data_type::TEXT AS type FROM information_schema.columns
              WHERE table_schema = 'sam_views' AND table_name = '{table}' AND is_generated = 'NEVER'"
         ),
     };
     let rows = pool.fetch_all(&list, ()).await.unwrap();
-    rows.iter().map(|row| row.text("name").unwrap()).collect()
+    let column = |row: &projections::sql::SqlRow| {
+        (row.text("name").unwrap(), row.text("type").unwrap() == "boolean")
+    };
+    rows.iter().map(column).collect()
 }
 
 /// A database as a release left it: its migrations, its log, and read models that it had not begun.

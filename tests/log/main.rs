@@ -10,6 +10,7 @@ mod chain;
 mod conformance;
 mod cqrs;
 mod crash;
+mod erasures;
 mod golden;
 mod planted;
 mod projector;

@@ -84,7 +84,11 @@ async fn assert_restored(database: &Database, file: &HeadsFile, acknowledged: &[
     let restored = begin_epoch(database, installation, &key(), file, now(), true).await.unwrap();
     assert_eq!((restored.position, restored.epoch), (n_events, 2));
     check_high_water(database, file, &key()).await.unwrap();
-    let trusted = Trusted { key: Some(key().public()), outside: Some(file.read().unwrap()) };
+    let trusted = Trusted {
+        key: Some(key().public()),
+        outside: Some(file.read().unwrap()),
+        ..Trusted::default()
+    };
     let report = audit::verify_database(database, trusted).await.unwrap();
     assert!(report.is_intact() && report.n_unprotected == 0, "{report:?}");
     assert_eq!(report.notes.len(), 1, "what was given up is told: {report:?}");

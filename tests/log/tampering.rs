@@ -96,7 +96,7 @@ pub(crate) fn verify(
     heads: Vec<SignedHead>,
     outside: Option<Vec<SignedHead>>,
 ) -> Report {
-    let trusted = Trusted { key: Some(key().public()), outside };
+    let trusted = Trusted { key: Some(key().public()), outside, ..Trusted::default() };
     let mut verifier = Verifier::new(Evidence { trusted, heads });
     rows.iter().for_each(|row| verifier.event(row));
     verifier.end(rows.last().map(|row| row.position))

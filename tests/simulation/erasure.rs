@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use actors::{
+    audit::{self, Report, Trusted},
     dispatcher::DispatchError,
-    erasure, random,
+    random,
     submit_idea::{NewIdea, Wish},
 };
 use domain::{
@@ -104,7 +105,8 @@ async fn assert_erased(world: &World) {
     let ledger = ErasureLedger::new(database);
     assert!(ledger.find(world.project.0).await.unwrap().is_some());
     assert!(ledger.unfinished().await.unwrap().is_empty());
-    assert!(ledger.unexplained().await.unwrap().is_empty());
+    let report = audited(world).await;
+    assert!(report.is_intact() && report.n_erasures == 1, "{report:?}");
     let shown = shown(database).await.unwrap();
     let told = shown.lines().find(|line| line.contains(SECRET) || line.contains("/srv/repository"));
     assert_eq!(told, None, "a read model still says it");
@@ -164,29 +166,38 @@ async fn an_erasure_that_is_asked_for_twice_happens_once(place: Place) {
     assert_erased(&world).await;
 }
 
+/// Whether the log, its texts and its ledger are what they were, to somebody who has the key and the file.
+async fn audited(world: &World) -> Report {
+    let system = world.system();
+    let erasures = system.eraser.file.read().unwrap();
+    let trusted = Trusted { key: Some(system.signing.public()), outside: None, erasures };
+    audit::verify_database(&system.database, trusted).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tombstone_without_an_entry_is_found() {
     let world = World::new(Place::Sqlite, 1).await;
     world.submit_here(&world.another(SECRET)).await.unwrap();
     let other = world.another(SECRET);
     world.submit_here(&other).await.unwrap();
-    let system = world.system();
-    let (database, key) = (&system.database, system.signing.public());
-    let found = async || {
-        let written = system.eraser.file.read().unwrap();
-        erasure::findings(database, &written, key).await.unwrap()
-    };
-    assert_eq!(found().await, Vec::<String>::new());
+    let database = &world.system().database;
+    assert!(audited(&world).await.is_intact());
     let empty = "UPDATE contents SET ciphertext = x'' WHERE id = (SELECT min(id) FROM contents)";
     database.log().execute(empty, ()).await.unwrap();
     let said = format!("texts of project {} are missing, and no erasure says why", world.project);
-    assert_eq!(found().await, [said]);
+    let report = audited(&world).await;
+    assert_eq!((report.findings.len(), &report.findings[0].what), (1, &said));
     erase(&world).await.unwrap();
     until_erased(&world).await;
-    assert_eq!(found().await, Vec::<String>::new(), "now it is a valid one");
-    let forget = "DELETE FROM erasures";
-    database.log().execute(forget, ()).await.unwrap();
-    assert_eq!(found().await.len(), 2, "the entry, and the tombstones that need it");
+    let report = audited(&world).await;
+    assert!(report.is_intact() && report.n_erasures == 1, "now it is a valid one: {report:?}");
+    database.log().execute("DELETE FROM erasures", ()).await.unwrap();
+    let report = audited(&world).await;
+    assert_eq!(
+        report.findings.len(),
+        3,
+        "the entry, the stream that tells of it, and the tombstones that need it: {report:?}"
+    );
 }
 
 /// What a backup tool copies while SAM is not running.

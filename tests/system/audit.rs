@@ -151,6 +151,16 @@ async fn a_log_is_exported_beside_the_server_and_checked_where_there_is_none() {
     said(&world, true, &export).await;
     let report = verified(&world, true, &offline).await;
     assert!(report["nHeads"].as_u64().unwrap() > 0, "{report:#}");
+    // Texts are in clear only where that was asked for.
+    let words = "\"wish 7\"";
+    assert!(!std::fs::read_to_string(&file).unwrap().contains(words));
+    let clear = world.folder().join("clear.ndjson");
+    let in_clear = ["log", "export", text(&clear), "--with-content", "--with-keys", on[0], on[1]];
+    said(&world, true, &in_clear).await;
+    assert!(std::fs::read_to_string(&clear).unwrap().contains(words));
+    let from_clear = ["log", "import", text(&clear), "--database-url", "sqlite:clear"];
+    said(&world, true, &from_clear).await;
+    verified(&world, true, &["--database-url", "sqlite:clear"]).await;
     let copied = said(&world, true, &["log", "copy", &url, "sqlite:copy"]).await;
     assert!(copied.contains("on both sides"), "{copied}");
     verified(&world, true, &["--database-url", "sqlite:copy"]).await;

@@ -52,10 +52,9 @@ pub async fn copy(from: &Database, to: &Database) -> Result<Copied, ArchiveError
     }
     target.set_epoch(end.epoch).await?;
     copy_small_tables(from, to).await?;
-    let trusted = || Trusted { key: None, outside: None };
     let (one, other) = (
-        audit::verify_database(from, trusted()).await?,
-        audit::verify_database(to, trusted()).await?,
+        audit::verify_database(from, Trusted::default()).await?,
+        audit::verify_database(to, Trusted::default()).await?,
     );
     if !other.is_intact() || (one.n_events, one.hash) != (other.n_events, other.hash) {
         return Err(ArchiveError::Refused(

@@ -1,6 +1,7 @@
 //! Writes a log into a file. Run again, it goes on behind the last whole event.
 
 use std::{
+    collections::HashSet,
     fs::{File, OpenOptions},
     io::{BufWriter, Seek as _, SeekFrom, Write as _},
     path::Path,
@@ -8,6 +9,7 @@ use std::{
 
 use projections::{
     database::Database,
+    erasure_ledger::{ErasureLedger, ErasureLine},
     event_log::{Hash, Position, RawEvent, RawLog},
     hex,
     keys::Keys,
@@ -81,12 +83,22 @@ pub async fn export(
         }
         write_events(&mut writer, &log, events, choices).await?;
     }
-    if choices.has_keys {
-        for key in Keys::new(database).list().await? {
-            if PURPOSES.contains(&key.purpose.as_str()) {
-                writer.line(&Line::Key(KeyLine::from(&key)))?;
-            }
+    // Before the ledger: of a project that is erased meanwhile, the key is left out.
+    let keys = match choices.has_keys {
+        true => Keys::new(database).list().await?,
+        false => Vec::new(),
+    };
+    let erasures = ErasureLedger::new(database).list().await?;
+    let erased: HashSet<Uuid> = erasures.iter().map(|entry| entry.subject).collect();
+    writer.check_erased(&erased)?;
+    for key in keys {
+        let is_erased = key.scope.is_some_and(|scope| erased.contains(&scope));
+        if PURPOSES.contains(&key.purpose.as_str()) && !is_erased {
+            writer.line(&Line::Key(KeyLine::from(&key)))?;
         }
+    }
+    for entry in &erasures {
+        writer.line(&Line::Erasure(ErasureLine::from(entry)))?;
     }
     write_heads(&mut writer, &SignedHeads::new(database)).await?;
     let (n_events, hash) = (writer.position, writer.running);
@@ -116,6 +128,8 @@ async fn write_events(
             content.text = text;
             line.contents.push(content);
         }
+        let opened = line.contents.iter().filter(|content| content.text.is_some());
+        writer.filled.extend(opened.map(ContentLine::project));
         writer.line(&Line::Event(line))?;
     }
     Ok(())
@@ -144,6 +158,8 @@ struct Writer {
     running: Hash,
     /// Of the last event that was there before.
     last_hash: Option<Hash>,
+    /// Projects whose texts are in the file from before, or in clear.
+    filled: HashSet<Uuid>,
 }
 
 impl Writer {
@@ -159,6 +175,7 @@ impl Writer {
             position: 0,
             running: NO_HASH,
             last_hash: None,
+            filled: HashSet::new(),
         };
         let n_bytes = writer.go_over(header)?;
         let file = writer.file.get_mut();
@@ -200,6 +217,8 @@ impl Writer {
             let line = lines.next()?;
             self.hasher = lines.hash_before();
             let Some(Line::Event(line)) = line else { return Ok(n_bytes) };
+            let texts = line.contents.iter().filter(|content| !content.is_tombstone());
+            self.filled.extend(texts.map(ContentLine::project));
             let (event, _) = line.read().ok_or_else(|| lines.damaged())?;
             self.fold(&event)?;
             self.last_hash = Some(event.hash);
@@ -219,6 +238,16 @@ impl Writer {
              restored to an older state; choose another file",
             self.path.display(),
             self.position
+        )))
+    }
+
+    /// Refuses a file with texts that were erased after they had been written into it.
+    fn check_erased(&self, erased: &HashSet<Uuid>) -> Result<(), ArchiveError> {
+        let Some(project) = self.filled.intersection(erased).next() else { return Ok(()) };
+        Err(ArchiveError::Refused(format!(
+            "{} has texts of project {project}, which was erased since: delete the file, and export \
+             again",
+            self.path.display()
         )))
     }
 

@@ -1,9 +1,10 @@
 //! Reads an export into a log. Run again, it goes on behind the last event that is there.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use projections::{
     database::Database,
+    erasure_ledger::ErasureLedger,
     event_log::{Position, RawEvent, RawLog, StoredContent},
     keys::Keys,
     meta::Meta,
@@ -26,7 +27,7 @@ pub struct Imported {
     pub n_events: u64,
     /// How many of them were there already.
     pub n_before: u64,
-    /// The signing key came along, and with it the heads.
+    /// The signing key came along, and with it the heads and the ledger of erasures.
     pub has_heads: bool,
 }
 
@@ -38,8 +39,8 @@ pub async fn import(database: &Database, path: &Path) -> Result<Imported, Archiv
     let log = RawLog::new(database);
     let n_before = settle(database, &log, path, &contained).await?;
     put_events(&log, path, n_before).await?;
-    let has_heads = put_keys_and_heads(database, &contained).await?;
-    let report = audit::verify_database(database, Trusted { key: None, outside: None }).await?;
+    let has_heads = put_small_tables(database, &contained).await?;
+    let report = audit::verify_database(database, Trusted::default()).await?;
     if !report.is_intact() || report.hash != contained.hash || report.n_events != contained.n_events
     {
         return Err(ArchiveError::Refused(
@@ -52,7 +53,7 @@ pub async fn import(database: &Database, path: &Path) -> Result<Imported, Archiv
 /// Reads the file once, without writing anything.
 fn check(path: &Path) -> Result<Contained, ArchiveError> {
     let contained = reading::read(path, |_, _| {})?;
-    let report = reading::verify(path, Trusted { key: None, outside: None })?;
+    let report = reading::verify(path, Trusted::default())?;
     if let Some(finding) = report.findings.first() {
         let path = path.display();
         return Err(ArchiveError::Refused(format!("{path} is damaged: {}", finding.what)));
@@ -132,22 +133,30 @@ async fn put_events(log: &RawLog, path: &Path, n_before: Position) -> Result<(),
     }
 }
 
-/// Heads are of use only under the key that signed them; without it, the new log has its own.
-async fn put_keys_and_heads(
+/// Heads and erasures are of use only under the key that signed them; without it, the new log has its own.
+async fn put_small_tables(
     database: &Database,
     contained: &Contained,
 ) -> Result<bool, ArchiveError> {
-    let keys = Keys::new(database);
-    for key in &contained.keys {
-        if keys.get(key.id).await?.is_none() {
-            keys.put(key).await?;
-        }
-    }
     let has_heads = contained.keys.iter().any(|key| key.purpose == "signing");
+    let mut erased = HashSet::new();
     if has_heads {
+        let ledger = ErasureLedger::new(database);
+        for entry in &contained.erasures {
+            ledger.destroy_key(entry).await?;
+            ledger.empty_contents(entry.subject).await?;
+            erased.insert(entry.subject);
+        }
         let heads = SignedHeads::new(database);
         for (number, head) in (1..).zip(&contained.heads) {
             heads.put_as_it_was(number, head).await?;
+        }
+    }
+    let keys = Keys::new(database);
+    for key in &contained.keys {
+        let is_erased = key.scope.is_some_and(|scope| erased.contains(&scope));
+        if !is_erased && keys.get(key.id).await?.is_none() {
+            keys.put(key).await?;
         }
     }
     Ok(has_heads)

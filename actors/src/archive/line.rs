@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use projections::{
+    erasure_ledger::ErasureLine,
     event_log::{Position, RawEvent, StoredContent},
     hex,
     keys::WrappedKey,
@@ -22,6 +23,7 @@ pub(super) enum Line {
     Event(EventLine),
     Key(KeyLine),
     Head(HeadLine),
+    Erasure(ErasureLine),
     End(Trailer),
 }
 
@@ -145,6 +147,15 @@ impl From<&StoredContent> for ContentLine {
 }
 
 impl ContentLine {
+    pub(super) fn project(&self) -> Uuid {
+        self.project
+    }
+
+    /// Its text was erased.
+    pub(super) fn is_tombstone(&self) -> bool {
+        self.ciphertext.is_empty()
+    }
+
     fn read(&self) -> Option<StoredContent> {
         Some(StoredContent {
             id: self.id,
@@ -184,7 +195,7 @@ impl KeyLine {
 }
 
 /// The texts that a payload refers to: objects with an id, a length and a digest, at any depth.
-pub(super) fn contents_of(payload: &str) -> Vec<Uuid> {
+pub(crate) fn contents_of(payload: &str) -> Vec<Uuid> {
     fn collect(value: &serde_json::Value, found: &mut Vec<Uuid>) {
         match value {
             serde_json::Value::Object(fields) => {
@@ -203,7 +214,10 @@ pub(super) fn contents_of(payload: &str) -> Vec<Uuid> {
         }
     }
     let mut found = Vec::new();
-    if let Ok(value) = serde_json::from_str(payload) {
+    // Most payloads refer to none, and are not parsed.
+    if payload.contains("\"digest\"")
+        && let Ok(value) = serde_json::from_str(payload)
+    {
         collect(&value, &mut found);
     }
     found

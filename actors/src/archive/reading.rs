@@ -1,12 +1,14 @@
 //! Reads an export, line by line.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
 };
 
 use projections::{
+    erasure_ledger::SignedErasure,
     event_log::{Hash, Position, RawEvent, StoredContent},
     hex,
     keys::WrappedKey,
@@ -18,10 +20,11 @@ use uuid::Uuid;
 use crate::{
     archive::{
         ArchiveError, failed,
-        line::{Header, Line, VERSION},
+        line::{Header, Line, VERSION, contents_of},
     },
     audit::{
         Report, Trusted,
+        texts::{Beside, Texts},
         verifier::{Evidence, Verifier},
     },
 };
@@ -39,6 +42,7 @@ pub struct Contained {
     pub hash: Hash,
     pub heads: Vec<SignedHead>,
     pub keys: Vec<WrappedKey>,
+    pub erasures: Vec<SignedErasure>,
 }
 
 /// The lines of an export with what was read so far.
@@ -121,7 +125,7 @@ pub fn read(
     let mut lines = Lines::open(path)?;
     let header = lines.header()?;
     let (mut position, mut n_events) = (0, 0);
-    let (mut heads, mut keys) = (Vec::new(), Vec::new());
+    let (mut heads, mut keys, mut erasures) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let Some(line) = lines.next()? else {
             let path = path.display().to_string();
@@ -137,6 +141,7 @@ pub fn read(
             }
             Line::Key(line) => keys.push(line.read().ok_or_else(|| lines.damaged())?),
             Line::Head(line) => heads.push(line.read().ok_or_else(|| lines.damaged())?),
+            Line::Erasure(line) => erasures.push(line.read().ok_or_else(|| lines.damaged())?),
             Line::End(trailer) => {
                 let sha256 = hex::encode(&lines.hash_before().finalize());
                 if trailer.sha256 != sha256 || trailer.n_events != n_events {
@@ -144,48 +149,95 @@ pub fn read(
                 }
                 let hash = hex::decode(&trailer.hash).ok_or_else(|| lines.damaged())?;
                 let Header { installation, epoch, .. } = header;
-                return Ok(Contained { installation, epoch, n_events, hash, heads, keys });
+                return Ok(Contained {
+                    installation,
+                    epoch,
+                    n_events,
+                    hash,
+                    heads,
+                    keys,
+                    erasures,
+                });
             }
         }
     }
 }
 
-/// Checks the events of an export, and its heads if the key is known.
+/// Checks the events of an export, and its heads and erasures if the key is known.
 ///
 /// A file that was changed is still read to its end, so that the report can say what was changed.
-pub fn verify(path: &Path, trusted: Trusted) -> Result<Report, ArchiveError> {
-    let heads = heads_of(path)?;
+pub fn verify(path: &Path, mut trusted: Trusted) -> Result<Report, ArchiveError> {
+    let Tail { heads, erasures, keys } = tail_of(path)?;
+    let mut texts = Texts::new(trusted.key, std::mem::take(&mut trusted.erasures));
     let mut verifier = Verifier::new(Evidence { trusted, heads });
     let mut lines = Lines::open(path)?;
     lines.header()?;
     let mut position: Position = 0;
-    loop {
+    let n_events = loop {
         match lines.next()? {
             Some(Line::Event(line)) => {
+                let kept: HashMap<Uuid, (Uuid, bool)> = line
+                    .contents
+                    .iter()
+                    .map(|content| (content.id, (content.project(), content.is_tombstone())))
+                    .collect();
                 let (event, _) = line.read().ok_or_else(|| lines.damaged())?;
                 position = event.position;
                 verifier.event(&event);
+                texts.event(&event);
+                for id in contents_of(&event.payload) {
+                    match kept.get(&id) {
+                        Some((project, is_tombstone)) => texts.row(*project, *is_tombstone),
+                        None => texts.missing(position, id),
+                    }
+                }
             }
-            Some(Line::End(trailer)) => return Ok(verifier.end(Some(trailer.n_events))),
+            Some(Line::End(trailer)) => break trailer.n_events,
             Some(_) => {}
             None => return Err(truncated(path, position)),
         }
-    }
+    };
+    let mut report = verifier.end(Some(n_events));
+    let keyless = keys.as_ref().map(|keys| texts.filled().difference(keys).copied().collect());
+    let subjects = erasures.iter().map(|entry| entry.subject);
+    let keyed = subjects.filter(|it| keys.as_ref().is_some_and(|keys| keys.contains(it)));
+    let keyed = keyed.collect();
+    texts.end(&Beside { ledger: erasures, keyless, keyed }, &mut report);
+    Ok(report)
 }
 
 fn truncated(path: &Path, position: Position) -> ArchiveError {
     ArchiveError::Truncated { path: path.display().to_string(), position }
 }
 
-/// Heads come behind the events, and are needed before them.
-fn heads_of(path: &Path) -> Result<Vec<SignedHead>, ArchiveError> {
+/// What comes behind the events, and is needed before them.
+#[derive(Default)]
+struct Tail {
+    heads: Vec<SignedHead>,
+    erasures: Vec<SignedErasure>,
+    /// Projects whose key is there; None where no keys are.
+    keys: Option<BTreeSet<Uuid>>,
+}
+
+fn tail_of(path: &Path) -> Result<Tail, ArchiveError> {
     let mut lines = Lines::open(path)?;
     lines.header()?;
-    let mut heads = Vec::new();
+    let mut tail = Tail::default();
     while let Some(line) = lines.next()? {
-        if let Line::Head(line) = line {
-            heads.push(line.read().ok_or_else(|| lines.damaged())?);
+        match line {
+            Line::Head(line) => tail.heads.push(line.read().ok_or_else(|| lines.damaged())?),
+            Line::Erasure(line) => {
+                tail.erasures.push(line.read().ok_or_else(|| lines.damaged())?);
+            }
+            Line::Key(line) => {
+                let key = line.read().ok_or_else(|| lines.damaged())?;
+                let keys = tail.keys.get_or_insert_default();
+                if key.purpose == "content" {
+                    keys.extend(key.scope);
+                }
+            }
+            Line::Export(_) | Line::Event(_) | Line::End(_) => {}
         }
     }
-    Ok(heads)
+    Ok(tail)
 }

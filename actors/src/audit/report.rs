@@ -22,6 +22,8 @@ pub enum FindingKind {
     Cut,
     /// A signed head was changed or removed.
     Head,
+    /// A text is missing that nobody erased, one is there that was, or the ledger of erasures was changed.
+    Erasure,
 }
 
 impl fmt::Display for FindingKind {
@@ -33,6 +35,7 @@ impl fmt::Display for FindingKind {
             Self::Reordered => "reordered",
             Self::Cut => "cut",
             Self::Head => "head",
+            Self::Erasure => "erasure",
         })
     }
 }
@@ -57,6 +60,8 @@ pub struct Report {
     pub n_heads: u64,
     /// Events behind the newest of them.
     pub n_unprotected: u64,
+    /// Entries of the ledger of erasures whose signature is good.
+    pub n_erasures: u64,
     /// At most [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
     /// How many more there are.
@@ -74,6 +79,20 @@ impl Report {
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// What is wrong with events and heads, for whoever moves a log. A ledger of erasures moves as it is.
+    #[must_use]
+    pub fn damage(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.kind != FindingKind::Erasure)
+    }
+
+    /// More findings, as far as there is room.
+    pub(super) fn add(&mut self, findings: Vec<Finding>) {
+        let n_cut = (self.findings.len() + findings.len()).saturating_sub(FINDINGS_MAX);
+        self.findings.extend(findings);
+        self.findings.truncate(FINDINGS_MAX);
+        self.n_more += n_cut as u64;
     }
 }
 
@@ -112,8 +131,9 @@ pub(super) fn limits(
             .to_owned(),
     );
     limits.push(
-        "Covered are events and their order. Texts are covered by the digest in their event, which is \
-         compared when they are opened and not here; vault, tokens and read models are not covered."
+        "Covered are events and their order, and that a text that is missing was erased by a signed \
+         entry. What a text says is covered by the digest in its event, which is compared when it is \
+         opened and not here; vault, tokens and read models are not covered."
             .to_owned(),
     );
     limits

@@ -156,6 +156,7 @@ impl Verifier {
             n_streams: self.streams.len() as u64,
             n_heads,
             n_unprotected,
+            n_erasures: 0,
             findings,
             n_more: self.n_more + n_cut,
             notes,

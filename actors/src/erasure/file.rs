@@ -29,6 +29,12 @@ impl LedgerFile {
         Self { path: data_dir.join(FILE) }
     }
 
+    /// A copy of it, wherever it is kept.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -8,18 +8,20 @@ use std::{
 use actors::{
     archive,
     audit::{self, Report, Trusted},
+    erasure::file::LedgerFile,
     signed_heads::file::HeadsFile,
     signing::{PUBLIC_KEY_FILE, PublicKey},
 };
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use projections::{database::Database, signed_heads::SignedHead};
+use projections::{database::Database, erasure_ledger::SignedErasure, signed_heads::SignedHead};
 
 use crate::{cli::console, config::Settings, queries::audit::AuditVerification};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
-    /// Check that no event was changed, removed, inserted or moved, and that the log was not cut back.
+    /// Check that no event was changed, removed, inserted or moved, that the log was not cut back, and that
+    /// texts are missing only where a signed erasure says so.
     Verify(VerifyArguments),
 }
 
@@ -34,6 +36,9 @@ pub(super) struct VerifyArguments {
     /// Signed heads that were kept outside the database [default: the file that the server writes]
     #[arg(long, value_name = "FILE")]
     heads: Option<PathBuf>,
+    /// Erasures that were kept outside the database [default: the file that the server writes]
+    #[arg(long, value_name = "FILE")]
+    erasures: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -52,7 +57,12 @@ pub(super) async fn verify(
         (None, Some(_)) => None,
         (None, None) => heads(&settings.heads_file()).ok(),
     };
-    let trusted = Trusted { key: Some(key), outside };
+    let erasures = match (&arguments.erasures, &arguments.export) {
+        (Some(path), _) => erasures(path)?,
+        (None, Some(_)) => Vec::new(),
+        (None, None) => LedgerFile::of(&settings.data_dir).read()?,
+    };
+    let trusted = Trusted { key: Some(key), outside, erasures };
     let report = match &arguments.export {
         Some(path) => archive::verify(path, trusted)?,
         None => {
@@ -83,10 +93,10 @@ fn print(report: &Report) {
         console::result(&format!("not covered: {limit}"));
     }
     let verdict = if report.is_intact() { "intact" } else { "NOT INTACT" };
-    let Report { n_events, n_streams, n_heads, n_unprotected, .. } = report;
+    let Report { n_events, n_streams, n_heads, n_unprotected, n_erasures, .. } = report;
     console::result(&format!(
         "{verdict}: {n_events} events in {n_streams} streams, {n_heads} signed heads; \
-         {n_unprotected} newer events are protected by none"
+         {n_unprotected} newer events are protected by none; {n_erasures} signed erasures"
     ));
 }
 
@@ -116,4 +126,11 @@ fn heads(path: &Path) -> anyhow::Result<Vec<SignedHead>> {
         bail!("{} does not exist", path.display());
     }
     Ok(HeadsFile::new(path.to_path_buf()).read()?)
+}
+
+fn erasures(path: &Path) -> anyhow::Result<Vec<SignedErasure>> {
+    if !path.exists() {
+        bail!("{} does not exist", path.display());
+    }
+    Ok(LedgerFile::new(path.to_path_buf()).read()?)
 }

@@ -101,10 +101,11 @@ pub(super) async fn backup(settings: &Settings, arguments: BackupArguments) -> a
     let copy = Database::open_log_read_only("sqlite:", directory).await?;
     let installation = Meta::new(&copy).get("installation").await?.unwrap_or_default();
     let outside = Some(HeadsFile::new(directory.join(HEADS)).read()?);
-    let trusted = Trusted { key: Some(audit::own_public_key(settings)?), outside };
+    let trusted =
+        Trusted { key: Some(audit::own_public_key(settings)?), outside, ..Trusted::default() };
     let report = checks::verify_database(&copy, trusted).await?;
     copy.close().await;
-    if let Some(finding) = report.findings.first() {
+    if let Some(finding) = report.damage() {
         bail!("the log is damaged, so this is no backup: {}", finding.what);
     }
     let manifest = Manifest {
@@ -225,11 +226,10 @@ fn manifest(directory: &Path) -> anyhow::Result<Manifest> {
 }
 
 async fn matches_manifest(database: &Database, manifest: &Manifest) -> anyhow::Result<()> {
-    let trusted = Trusted { key: None, outside: None };
-    let report = checks::verify_database(database, trusted).await?;
+    let report = checks::verify_database(database, Trusted::default()).await?;
     let is_same =
         report.position == manifest.position && hex::encode(&report.hash) == manifest.hash;
-    if let Some(finding) = report.findings.first() {
+    if let Some(finding) = report.damage() {
         bail!("the backup is damaged: {}", finding.what);
     }
     if !is_same {

@@ -132,6 +132,8 @@ pub struct AuditVerification {
     pub n_heads: u64,
     /// Events behind the newest head, which none protects.
     pub n_unprotected: u64,
+    /// Entries of the ledger of erasures, each signed.
+    pub n_erasures: u64,
     pub findings: Vec<AuditFinding>,
     /// How many findings there are beside these.
     pub n_more: u64,
@@ -158,6 +160,7 @@ pub enum AuditFindingKind {
     Reordered,
     Cut,
     Head,
+    Erasure,
 }
 
 /// Who did what when, newest first.
@@ -250,7 +253,8 @@ pub(crate) async fn audit_verify(
     };
     let outside = server.system().heads_file.read().map_err(Problem::internal)?;
     let outside = (!outside.is_empty()).then_some(outside);
-    let trusted = Trusted { key: Some(server.system().signing.public()), outside };
+    let erasures = server.system().eraser.file.read().map_err(Problem::internal)?;
+    let trusted = Trusted { key: Some(server.system().signing.public()), outside, erasures };
     Ok(Json(verify_database(database, trusted).await?.into()))
 }
 
@@ -383,6 +387,7 @@ impl From<Report> for AuditVerification {
                 FindingKind::Reordered => AuditFindingKind::Reordered,
                 FindingKind::Cut => AuditFindingKind::Cut,
                 FindingKind::Head => AuditFindingKind::Head,
+                FindingKind::Erasure => AuditFindingKind::Erasure,
             },
             position: finding.position,
             stream: finding.stream,
@@ -394,6 +399,7 @@ impl From<Report> for AuditVerification {
             n_streams: report.n_streams,
             n_heads: report.n_heads,
             n_unprotected: report.n_unprotected,
+            n_erasures: report.n_erasures,
             findings: report.findings.into_iter().map(finding).collect(),
             n_more: report.n_more,
             notes: report.notes,

@@ -3,6 +3,8 @@
 //! Rows are read without being understood, so that one that was tampered with can be named. They are put
 //! into another log as they are, with their positions, sequences and hashes.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use crate::{
@@ -14,6 +16,8 @@ use crate::{
 
 /// Rows in one insert statement.
 const ROWS_PER_INSERT: usize = 64;
+/// Ids in one question.
+const IDS_PER_QUERY: usize = 100;
 const EVENT_COLUMNS: usize = 11;
 const CONTENT_COLUMNS: usize = 4;
 
@@ -100,6 +104,20 @@ impl RawLog {
     /// Reads content rows; the ones that do not exist are missing in the answer.
     pub async fn contents(&self, ids: &[Uuid]) -> Result<Vec<StoredContent>, DatabaseError> {
         reader::contents(&self.pool, ids).await
+    }
+
+    /// Those of these texts that have no row, not even a tombstone.
+    pub async fn missing_contents(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, DatabaseError> {
+        let mut missing: BTreeSet<Uuid> = ids.iter().copied().collect();
+        for ids in ids.chunks(IDS_PER_QUERY) {
+            let places: Vec<String> = (1..=ids.len()).map(|n| format!("${n}")).collect();
+            let list = format!("SELECT id FROM contents WHERE id IN ({})", places.join(", "));
+            let values: Vec<Value> = ids.iter().map(Into::into).collect();
+            for row in self.pool.fetch_all(&list, values).await? {
+                missing.remove(&row.uuid("id")?);
+            }
+        }
+        Ok(missing.into_iter().collect())
     }
 
     /// Puts rows behind `after`, which has to be where the log ends. All of them, or none.

@@ -782,7 +782,7 @@ export interface components {
             what: string;
         };
         /** @enum {string} */
-        AuditFindingKind: "changed" | "removed" | "inserted" | "reordered" | "cut" | "head";
+        AuditFindingKind: "changed" | "removed" | "inserted" | "reordered" | "cut" | "head" | "erasure";
         /** @enum {string} */
         AuditFormat: "csv" | "ndjson";
         /** @description One thing that happened. */
@@ -812,6 +812,11 @@ export interface components {
             isIntact: boolean;
             /** @description What a check like this cannot find. */
             limits: string[];
+            /**
+             * Format: int64
+             * @description Entries of the ledger of erasures, each signed.
+             */
+            nErasures: number;
             /** Format: int64 */
             nEvents: number;
             /** Format: int64 */

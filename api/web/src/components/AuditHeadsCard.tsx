@@ -66,14 +66,15 @@ function Facts({ heads }: { heads: AuditHeads }) {
 }
 
 function Verdict({ verdict }: { verdict: AuditVerdict }) {
-  const { isIntact, nEvents, nStreams, nHeads, nUnprotected, findings, nMore, notes, limits } = verdict
+  const { isIntact, nEvents, nStreams, nHeads, nUnprotected, nErasures, findings, nMore, notes, limits } =
+    verdict
   return (
     <div className="verdict">
       <p className="line">
         <Badge tone={isIntact ? 'good' : 'bad'}>{isIntact ? 'Intact' : 'Not intact'}</Badge>
         <span>
           {count(nEvents, 'event')} in {count(nStreams, 'stream')} against {count(nHeads, 'signed head')};{' '}
-          {count(nUnprotected, 'newer event')} not protected yet.
+          {count(nUnprotected, 'newer event')} not protected yet. {count(nErasures, 'erasure')} signed.
         </span>
       </p>
       {findings.length > 0 && (
