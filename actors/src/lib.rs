@@ -40,3 +40,4 @@ pub mod sweeper;
 pub mod system;
 pub mod tasks;
 mod timer;
+pub mod variables;

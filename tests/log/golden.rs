@@ -42,7 +42,7 @@ use crate::support::{Directory, Place, on_both};
 const SWITCH: &str = "SAM_GOLDEN_EXPECTED";
 
 /// The newest migrations of the versions that have a golden log: log and views.
-const RELEASED: [(&str, usize, usize); 1] = [("0.1", 2, 9)];
+const RELEASED: [(&str, usize, usize); 2] = [("0.1", 2, 9), ("0.2", 5, 15)];
 
 on_both! {
     a_database_of_each_release_opens_with_this_program

@@ -19,4 +19,5 @@ mod replay;
 mod restart;
 mod story;
 mod sweeper;
+mod variables;
 mod world;

@@ -16,3 +16,4 @@ mod replay;
 mod replicas;
 mod storage;
 mod story;
+mod variables;
