@@ -42,4 +42,5 @@ pub mod sweeper;
 pub mod system;
 pub mod tasks;
 mod timer;
+pub mod variables;
 pub mod write_side;

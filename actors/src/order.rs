@@ -4,12 +4,12 @@
 //!
 //! Read next: `order/lookup.rs` for where the texts come from.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use domain::{
     agent_protocol::{
-        CodingAgentKind, CodingAgentStart, ModelAccess, OpenWorkspace, Order, OrderOutcome,
-        PublishTarget, Published, RefusalKind, StartSession,
+        CodingAgentKind, CodingAgentStart, Environment, ModelAccess, OpenWorkspace, Order,
+        OrderOutcome, PublishTarget, Published, RefusalKind, StartSession,
     },
     credential::CredentialKind,
     ids::{ContentId, ExecutionId, WorkspaceId, derived},
@@ -26,6 +26,7 @@ use crate::{
     effects::{Performed, failed},
     sealing::{Sealing, SealingError},
     settings::WorkspaceSettings,
+    variables::Variables,
 };
 
 mod lookup;
@@ -58,6 +59,7 @@ pub(crate) struct Orders {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) sealing: Sealing,
     pub(crate) credentials: Credentials,
+    pub(crate) variables: Variables,
     pub(crate) workspaces: WorkspaceSettings,
     pub(crate) anthropic_base_url: String,
 }
@@ -215,17 +217,19 @@ impl Orders {
         })
     }
 
+    /// The project's variables, and our own identifiers, which no variable can replace.
     async fn environment(
         &self,
         workspace: WorkspaceId,
         execution: Option<ExecutionId>,
         spec: &WorkspaceSpec,
-    ) -> Result<BTreeMap<String, String>, Refusal> {
-        let mut environment = BTreeMap::new();
+    ) -> Result<Environment, Refusal> {
+        let mut environment = self.variables.values(spec.project).await?;
         let mut set = |name: &str, value: String| {
             environment.insert(format!("SAM_{name}"), value);
         };
         set("PROJECT_ID", spec.project.to_string());
+        set("NODE_ID", spec.node.to_string());
         set("WORKSPACE_ID", workspace.to_string());
         set("BRANCH", spec.branch.clone());
         set("REPOSITORY", spec.repository.clone());
@@ -235,7 +239,7 @@ impl Orders {
             set("IDEA_ID", requested.idea.to_string());
             set("SESSION_ID", requested.session.to_string());
         }
-        Ok(environment)
+        Ok(Environment(environment))
     }
 
     fn base_url(&self, needed: CredentialKind) -> String {

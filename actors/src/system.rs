@@ -50,6 +50,7 @@ use crate::{
     signing::{PUBLIC_KEY_FILE, SigningKey},
     submit_idea::{Ideas, PlatformDefaults},
     tasks::Tasks,
+    variables::Variables,
 };
 
 mod acting;
@@ -98,6 +99,7 @@ pub struct System {
     pub hub: LiveHub,
     pub sign_in: SignIn,
     pub credentials: Credentials,
+    pub variables: Variables,
     pub ideas: Ideas,
     clock: SharedClock,
     /// Of the data directory.
@@ -146,6 +148,7 @@ impl System {
         let sign_in = SignIn::new(&database, Arc::clone(&clock), installation, replica);
         sign_in.register_owner(&dispatcher, &settings.owner_name).await?;
         let credentials = Credentials::new(&sealing, &dispatcher);
+        let variables = Variables::new(&sealing, &dispatcher);
         let is_held = watch::Sender::new(false);
         let projector = read_models::projector(&database, &log);
         let projector = projector.while_permitted(is_held.subscribe()).start();
@@ -173,6 +176,7 @@ impl System {
             hub: LiveHub::default(),
             sign_in,
             credentials,
+            variables,
             ideas,
             clock: Arc::clone(&clock),
             replica,

@@ -10,14 +10,17 @@ pub mod docker;
 pub mod simulated;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use domain::{agent_protocol::WorkspaceLimits, ids::WorkspaceId};
+use domain::{
+    agent_protocol::{Environment, WorkspaceLimits},
+    ids::WorkspaceId,
+};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -65,7 +68,7 @@ impl fmt::Display for EngineVersion {
 pub struct ContainerSpec {
     pub workspace: WorkspaceId,
     pub image: String,
-    pub environment: BTreeMap<String, String>,
+    pub environment: Environment,
     pub limits: WorkspaceLimits,
 }
 

@@ -1,9 +1,9 @@
 //! What the agent must still know after it was killed: one SQLite file in its data directory.
 //!
 //! It holds the outbox (reports that the control plane has not acknowledged), the orders that were
-//! accepted, the workspaces and sessions that exist, and the highest epoch seen. Model keys are
-//! absent on purpose: they live in files that are deleted with their session (see
-//! [`crate::secrets`]), because a deleted row stays readable in the pages of a database.
+//! accepted, the workspaces and sessions that exist, and the highest epoch seen. Model keys
+//! and the variables of workspaces are absent on purpose: they live in files that are deleted with their
+//! session or order (see [`crate::secrets`]), because a deleted row stays readable in the pages of a database.
 //!
 //! Invariants: a report is on disk before it is sent, an outcome is on disk together with the report
 //! that tells it, and a number is never used twice, not even after its row is gone.
@@ -103,7 +103,7 @@ impl Journal {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            // Prompts and variables pass through: what is deleted is overwritten.
+            // Prompts pass through: what is deleted is overwritten.
             .pragma("secure_delete", "ON");
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options.clone()).await?;

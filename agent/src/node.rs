@@ -15,8 +15,9 @@ use std::{
 };
 
 use domain::{
-    agent_protocol::{Order, OrderOutcome, RefusalKind, StartSession},
+    agent_protocol::{Environment, Order, OrderOutcome, RefusalKind, StartSession},
     ids::{SessionId, WorkspaceId},
+    project::variable::OWN_PREFIX,
 };
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -36,7 +37,7 @@ use crate::{
     tasks,
     workspace::{
         self, Context, WorkspaceCommand, WorkspaceHandle, attachment, bringing, record::Record,
-        refusal::Refusal, settle,
+        refusal::Refusal, settle, settle_order,
     },
 };
 
@@ -77,9 +78,20 @@ impl Node {
             }
             self.begin(id, Some(record));
         }
-        for (key, order) in self.context.journal.running_orders().await? {
+        self.forget_variables().await?;
+        for (key, mut order) in self.context.journal.running_orders().await? {
             tracing::info!(order.key = %key, "an order that was under way is carried out again");
-            self.carry(key, order).await;
+            match self.context.secrets.variables(key) {
+                Ok(variables) => {
+                    give_back(&mut order, variables);
+                    self.carry(key, order).await;
+                }
+                Err(error) => {
+                    let refusal =
+                        Refusal::machine(format!("the variables cannot be read: {error}"));
+                    settle_order(&self.context, key, refusal.into()).await;
+                }
+            }
         }
         Ok(())
     }
@@ -125,14 +137,22 @@ impl Node {
 
     async fn receive(&mut self, key: Uuid, epoch: u64, mut order: Order) {
         let secrets = take_secrets(&mut order);
+        let variables = take_variables(&mut order);
         if let Some((session, secrets)) = &secrets
             && let Err(error) = self.context.secrets.put(*session, secrets)
         {
             tracing::error!(%error, "a session's key cannot be kept; the order will come again");
             return;
         }
+        if let Some(variables) = &variables
+            && let Err(error) = self.context.secrets.put_variables(key, variables)
+        {
+            tracing::error!(%error, "variables cannot be kept; the order will come again");
+            return;
+        }
         match self.context.journal.accept(key, epoch, &order).await {
             Ok(Accepted::New) => {
+                give_back(&mut order, variables);
                 self.carry(key, order).await;
             }
             Ok(Accepted::Running) => {}
@@ -140,6 +160,11 @@ impl Node {
                 let is_live = |session| self.context.sessions.get(session).is_some();
                 if let Some((session, _)) = secrets.filter(|(session, _)| !is_live(*session)) {
                     attachment::forget_secrets(&self.context, session);
+                }
+                if variables.is_some()
+                    && let Err(error) = self.forget_variables().await
+                {
+                    tracing::error!(%error, "a workspace's variables could not be deleted");
                 }
             }
             // Not accepted, so not lost: the control plane sends it again on the next connection.
@@ -155,7 +180,7 @@ impl Node {
                 if self.is_draining && !self.workspaces.contains_key(&workspace) {
                     let reason = "this node takes no new workspaces: its agent is being replaced";
                     let refusal = Refusal::new(RefusalKind::Machine, reason);
-                    return settle(&self.context.journal, key, refusal.into()).await;
+                    return settle_order(&self.context, key, refusal.into()).await;
                 }
                 self.give(workspace, queued(order)).await;
             }
@@ -181,6 +206,16 @@ impl Node {
             Order::RemoveLeftovers { keep } => self.remove_unknown(key, keep.clone()),
             Order::Retire => self.retire(key).await,
         }
+    }
+
+    /// Deletes the variables of orders that nobody carries out.
+    async fn forget_variables(&self) -> Result<(), JournalError> {
+        let running = self.context.journal.running_orders().await?;
+        let running: BTreeSet<Uuid> = running.into_iter().map(|(key, _)| key).collect();
+        if let Err(error) = self.context.secrets.keep_variables(&running) {
+            tracing::error!(%error, "variables of settled orders could not be deleted");
+        }
+        Ok(())
     }
 
     /// Puts a command into a workspace's mailbox, with a fresh actor if there is none.
@@ -358,4 +393,22 @@ fn take_secrets(order: &mut Order) -> Option<(SessionId, SessionSecrets)> {
     let Order::StartSession(start) = order else { return None };
     let model = start.coding_agent.model.take()?;
     Some((start.session, SessionSecrets { token: clock::random_token(), model }))
+}
+
+/// Takes the project's variables out of an order, so that the order can be written down; our own identifiers
+/// may stay.
+fn take_variables(order: &mut Order) -> Option<Environment> {
+    let Order::OpenWorkspace(open) = order else { return None };
+    let all = std::mem::take(&mut open.environment.0).into_iter();
+    let (own, variables) = all.partition(|(name, _)| name.starts_with(OWN_PREFIX));
+    open.environment = Environment(own);
+    let variables = Environment(variables);
+    (!variables.0.is_empty()).then_some(variables)
+}
+
+/// The reverse of [`take_variables`].
+fn give_back(order: &mut Order, variables: Option<Environment>) {
+    if let (Order::OpenWorkspace(open), Some(variables)) = (order, variables) {
+        open.environment.0.extend(variables.0);
+    }
 }

@@ -158,7 +158,7 @@ impl Workspace {
                 WorkspaceCommand::Close => drop(self.close().await),
                 WorkspaceCommand::Order { key, order } => {
                     let outcome = self.carry_out(*order, &closing).await;
-                    settle(&self.context.journal, key, outcome).await;
+                    settle_order(&self.context, key, outcome).await;
                 }
             }
             if self.record.is_none() {
@@ -196,13 +196,11 @@ impl Workspace {
         // An order that is carried out again may find what its first attempt made.
         let may_exist = self.record.as_ref().is_some_and(|record| record.may_exist);
         self.is_asked_for.store(may_exist, Ordering::Relaxed);
-        self.remember(Record { spec: spec.clone(), opened: None, may_exist }).await?;
+        self.remember(Record::of(&spec, None, may_exist)).await?;
         match self.make(&spec).await {
             Ok(opened) => {
                 let outcome = opened_outcome(&opened);
-                // The container has the variables now; some are secret, so the journal forgets them.
-                let spec = OpenWorkspace { environment: Default::default(), ..spec };
-                self.remember(Record { spec, opened: Some(opened), may_exist: true }).await?;
+                self.remember(Record::of(&spec, Some(opened), true)).await?;
                 Ok(outcome)
             }
             // The record stays until the close, which learns from it that there is nothing to remove.
@@ -270,8 +268,7 @@ impl Workspace {
             limits: spec.limits.clone(),
         };
         self.step("container", String::new(), async {
-            let asked_for = Record { spec: spec.clone(), opened: None, may_exist: true };
-            self.write_down(&asked_for).await?;
+            self.write_down(&Record::of(spec, None, true)).await?;
             self.is_asked_for.store(true, Ordering::Relaxed);
             crash_point!("agent.workspace.before_create");
             let created = engine.create(wanted).await?;
@@ -470,6 +467,14 @@ async fn push(
             }
             Ok(reference)
         }
+    }
+}
+
+/// Settles an order that may have brought variables: from now on the container alone has them.
+pub async fn settle_order(context: &Context, key: Uuid, outcome: OrderOutcome) {
+    settle(&context.journal, key, outcome).await;
+    if let Err(error) = context.secrets.remove_variables(key) {
+        tracing::error!(order.key = %key, %error, "a workspace's variables could not be deleted");
     }
 }
 

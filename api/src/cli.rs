@@ -23,6 +23,7 @@ mod run;
 mod search;
 mod serve;
 pub mod setup;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,8 @@ enum Command {
     Ideas(listings::ListingArguments),
     /// List the linked projects, or erase one.
     Projects(projects::ProjectsArguments),
+    /// List what every workspace of a project has in its environment, or change it.
+    Variables(variables::VariablesArguments),
     /// Look for words in everything that was said.
     Search(search::SearchArguments),
     /// List the machines.
@@ -128,6 +131,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::SignIn => serve::print_new_link(&settings).await?,
         Command::Ideas(arguments) => listings::ideas(&settings, arguments).await?,
         Command::Projects(arguments) => projects::projects(&settings, arguments).await?,
+        Command::Variables(arguments) => variables::run(&settings, arguments).await?,
         Command::Search(arguments) => search::search(&settings, arguments).await?,
         Command::Nodes(arguments) => listings::nodes(&settings, arguments).await?,
         Command::Workspaces(arguments) => listings::workspaces(&settings, arguments).await?,

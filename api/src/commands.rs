@@ -9,3 +9,4 @@ pub mod node;
 pub mod project;
 pub mod projection;
 pub mod session;
+pub mod variable;

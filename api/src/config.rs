@@ -15,6 +15,7 @@ use actors::{
 };
 use anyhow::{Context, bail};
 use clap::Args;
+use domain::project::variable::VariableLimits;
 use figment::{
     Figment,
     providers::{Format, Serialized, Toml},
@@ -23,6 +24,11 @@ use serde::{Deserialize, Serialize};
 
 /// The name of the settings file.
 pub const FILE: &str = "sam.toml";
+
+/// Linux hands a program at most 128 KiB in one variable, with its name.
+const VALUE_BYTES_MAX: usize = 127 * 1024;
+/// … and 2 MiB in all, of which arguments, names and the image's own variables need some.
+const ENVIRONMENT_BYTES_MAX: usize = 3 * 512 * 1024;
 
 /// Settings as flags and environment variables give them; what is absent comes from the file or is
 /// the default.
@@ -62,6 +68,14 @@ pub struct Flags {
     #[arg(long, env = "SAM_MESSAGE_BYTES_MAX", global = true, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     message_bytes_max: Option<usize>,
+    /// How many variables a project may have [default: 150] [since 0.2]
+    #[arg(long, env = "SAM_VARIABLES_MAX", global = true, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variables_max: Option<usize>,
+    /// Longest value of a project's variable, in bytes of UTF-8 [default: 8192] [since 0.2]
+    #[arg(long, env = "SAM_VARIABLE_BYTES_MAX", global = true, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variable_bytes_max: Option<usize>,
     /// How long an empty node is kept for reuse, in milliseconds [default: 1800000] [since 0.1]
     #[arg(long, env = "SAM_NODE_WARM_TIMEOUT_MS", global = true, value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +153,8 @@ pub struct Settings {
     pub listen: String,
     pub behind_tls: bool,
     pub message_bytes_max: usize,
+    pub variables_max: usize,
+    pub variable_bytes_max: usize,
     pub node_warm_timeout_ms: u64,
     pub node_slots: u8,
     pub no_local_node: bool,
@@ -165,6 +181,8 @@ impl Settings {
             listen: "127.0.0.1:8080".to_owned(),
             behind_tls: false,
             message_bytes_max: 64 * 1024,
+            variables_max: VariableLimits::default().variables_max,
+            variable_bytes_max: VariableLimits::default().value_bytes_max,
             node_warm_timeout_ms: 30 * 60 * 1000,
             node_slots: 3,
             no_local_node: false,
@@ -216,6 +234,13 @@ impl Settings {
         if self.message_bytes_max == 0 {
             bail!("a message needs some room: raise SAM_MESSAGE_BYTES_MAX");
         }
+        let environment_bytes = self.variables_max.saturating_mul(self.variable_bytes_max);
+        if self.variable_bytes_max > VALUE_BYTES_MAX || environment_bytes > ENVIRONMENT_BYTES_MAX {
+            bail!(
+                "Linux hands no program that much: keep SAM_VARIABLE_BYTES_MAX at most at \
+                 {VALUE_BYTES_MAX}, and SAM_VARIABLES_MAX times it at most at {ENVIRONMENT_BYTES_MAX}"
+            );
+        }
         let is_host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
         if self.base_domain.is_empty() || !self.base_domain.chars().all(is_host) {
             bail!("SAM_BASE_DOMAIN is a domain in small letters, such as sam.example.org");
@@ -233,6 +258,15 @@ impl Settings {
         };
         workspaces.limits.disk_bytes = self.workspace_disk_bytes;
         workspaces
+    }
+
+    /// What a project's variables may be.
+    #[must_use]
+    pub fn variable_limits(&self) -> VariableLimits {
+        VariableLimits {
+            variables_max: self.variables_max,
+            value_bytes_max: self.variable_bytes_max,
+        }
     }
 
     /// The address to listen on. One that others can reach needs TLS before it.
@@ -371,6 +405,19 @@ mod tests {
         let refusal = internal("0.0.0.0:7000").unwrap_err().to_string();
         assert!(refusal.contains("--internal-listen") && !refusal.contains('\n'), "{refusal}");
         assert!(internal("somewhere").is_err());
+    }
+
+    #[test]
+    fn variables_have_to_fit_into_a_programs_environment() {
+        let checked = |variables_max, variable_bytes_max| {
+            let defaults = Settings::defaults(PathBuf::from("/nowhere"));
+            Settings { variables_max, variable_bytes_max, ..defaults }.check()
+        };
+        assert!(checked(150, 8 * 1024).is_ok());
+        assert!(checked(10, 127 * 1024).is_ok());
+        let refusal = checked(1, 128 * 1024).unwrap_err().to_string();
+        assert!(refusal.contains("SAM_VARIABLE_BYTES_MAX"), "{refusal}");
+        assert!(checked(151, 127 * 1024).is_err());
     }
 
     #[test]

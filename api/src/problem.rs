@@ -129,10 +129,9 @@ impl Problem {
 fn refused(code: &str, reason: &str) -> Problem {
     let status = match code {
         "not_found" => StatusCode::NOT_FOUND,
-        "message_too_long" => StatusCode::PAYLOAD_TOO_LARGE,
-        "empty_message" | "bad_name" | "bad_repository" | "bad_secret" | "no_such_option" => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        "message_too_long" | "variable_too_long" => StatusCode::PAYLOAD_TOO_LARGE,
+        "empty_message" | "bad_name" | "bad_repository" | "bad_secret" | "no_such_option"
+        | "bad_variable_name" | "bad_variable_value" => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     };
     Problem::new(status, code, sentence(reason))

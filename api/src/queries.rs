@@ -20,4 +20,5 @@ pub mod projects;
 pub mod replay;
 pub mod sessions;
 pub mod timeline;
+pub mod variables;
 pub mod workspaces;

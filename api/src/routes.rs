@@ -20,7 +20,9 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
     caller,
-    commands::{account, credential, execution, idea, node, project, projection, session},
+    commands::{
+        account, credential, execution, idea, node, project, projection, session, variable,
+    },
     health,
     host::{self, Part},
     live, metrics, openapi,
@@ -38,7 +40,8 @@ const BODY_SLACK_BYTES: usize = 16 * 1024;
 pub fn configure(config: &mut web::ServiceConfig, server: &Data<Server>) {
     let hosts = server.hosts().clone();
     let settings = server.settings();
-    let body_bytes_max = settings.message_bytes_max * BODY_OVERHEAD + BODY_SLACK_BYTES;
+    let text_bytes_max = settings.message_bytes_max.max(settings.variable_bytes_max);
+    let body_bytes_max = text_bytes_max * BODY_OVERHEAD + BODY_SLACK_BYTES;
     config
         .app_data(server.clone())
         .app_data(JsonConfig::default().limit(body_bytes_max).error_handler(json_problem))
@@ -113,6 +116,9 @@ fn shared_api(config: &mut ServiceConfig<'_>) {
         .service(project::link)
         .service(project::change)
         .service(project::erase)
+        .service(queries::variables::variables)
+        .service(variable::set)
+        .service(variable::remove)
         .service(queries::ideas::ideas)
         .service(queries::ideas::idea)
         .service(idea::create)
@@ -164,11 +170,17 @@ fn json_problem(
     request: &HttpRequest,
 ) -> actix_web::Error {
     use actix_web::error::JsonPayloadError as Error;
-    let limit =
-        request.app_data::<Data<Server>>().map_or(0, |server| server.settings().message_bytes_max);
+    let settings = request.app_data::<Data<Server>>().map(|server| server.settings());
     match error {
         Error::OverflowKnownLength { .. } | Error::Overflow { .. } => {
-            Problem::too_large("A message", "MESSAGE_BYTES_MAX", limit)
+            let is_variable = request.match_pattern().is_some_and(|it| it.contains("/variables/"));
+            if is_variable {
+                let limit = settings.map_or(0, |settings| settings.variable_bytes_max);
+                Problem::too_large("A variable's value", "VARIABLE_BYTES_MAX", limit)
+            } else {
+                let limit = settings.map_or(0, |settings| settings.message_bytes_max);
+                Problem::too_large("A message", "MESSAGE_BYTES_MAX", limit)
+            }
         }
         Error::ContentType => {
             Problem::malformed("Send JSON, with the header Content-Type: application/json.")

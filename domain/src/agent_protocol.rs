@@ -128,10 +128,21 @@ pub struct OpenWorkspace {
     /// The image of a `lightweight` workspace.
     pub image: String,
     /// `SAM_*` identifiers and the project's variables.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Environment,
     pub author_name: String,
     pub author_email: String,
     pub limits: WorkspaceLimits,
+}
+
+/// Variables by their names. Some are secret: a value is never printed.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Environment(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// What one container may use.
@@ -412,3 +423,6 @@ pub enum TurnEnd {
     /// It exited, spoke no JSON, or flooded its output.
     Broken { reason: String },
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! A project links one Git repository to its sessions, ideas and activity.
 //!
-//! Its stream holds the link and the defaults for new executions. It does not know its ideas or
-//! sessions: they name their project, and read models count them. Whether the repository can be
-//! reached is not decided here: the node that clones it finds out, and says so.
+//! Its stream holds the link, the defaults for new executions, and the variables of its workspaces. It
+//! does not know its ideas or sessions: they name their project, and read models count them. Whether the
+//! repository can be reached is not decided here: the node that clones it finds out, and says so.
 //!
 //! Erasing a project destroys its texts for ever; what stays is that there was one, and which streams it
 //! had. The process `process/erase_project.rs` does it and says so.
@@ -15,8 +15,11 @@ use crate::{
     agent_protocol::{CodingAgentKind, PermissionPolicy},
     event_sourced,
     ids::{AccountId, ExecutionId, IdeaId, SessionId, WorkspaceId},
-    values::{Profile, ProviderKind},
+    project::variable::{Variable, VariableLimits, Variables},
+    values::{ContentRef, Profile, ProviderKind},
 };
+
+pub mod variable;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Project {
@@ -27,6 +30,7 @@ pub enum Project {
         repository: String,
         name: String,
         defaults: ProjectDefaults,
+        variables: Variables,
     },
     /// Asked for; its executions are being ended and its texts destroyed. Nothing new begins.
     Erasing {
@@ -76,6 +80,16 @@ pub enum ProjectCommand {
     ChangeDefaults {
         defaults: ProjectDefaults,
     },
+    /// For workspaces that are opened from now on; in place of the one of that name if there is one.
+    SetVariable {
+        name: String,
+        is_secret: bool,
+        value: ContentRef,
+        limits: VariableLimits,
+    },
+    RemoveVariable {
+        name: String,
+    },
     /// Destroys all texts of the project, for ever.
     Erase,
     /// Parts are numbered from 1 on.
@@ -100,6 +114,14 @@ pub enum ProjectEvent {
     DefaultsChanged {
         defaults: ProjectDefaults,
     },
+    VariableSet {
+        name: String,
+        is_secret: bool,
+        value: ContentRef,
+    },
+    VariableRemoved {
+        name: String,
+    },
     ErasureRequested,
     /// From here on the project's texts are unreadable. One part of the list of its streams.
     StreamsErased {
@@ -118,6 +140,12 @@ pub enum ProjectError {
     BadName { max: usize },
     #[error("{reason}")]
     BadRepository { reason: String },
+    #[error("{reason}")]
+    BadVariableName { reason: String },
+    #[error("a variable's value has at most {max} bytes: put longer texts into the repository")]
+    VariableTooLong { max: usize },
+    #[error("a project has at most {max} variables: remove one that is not needed any more")]
+    TooManyVariables { max: usize },
     #[error("this project is linked to another repository already")]
     LinkedElsewhere,
     #[error("this project was erased: link the repository as a new project")]
@@ -160,6 +188,13 @@ impl Project {
                 }
                 Ok(vec![ProjectEvent::DefaultsChanged { defaults }])
             }
+            (
+                Self::Linked { variables, .. },
+                ProjectCommand::SetVariable { name, is_secret, value, limits },
+            ) => variable::set(variables, name, Variable { is_secret, value }, limits),
+            (Self::Linked { variables, .. }, ProjectCommand::RemoveVariable { name }) => {
+                Ok(variable::remove(variables, name))
+            }
             (Self::Linked { .. }, ProjectCommand::Erase) => {
                 Ok(vec![ProjectEvent::ErasureRequested])
             }
@@ -171,7 +206,9 @@ impl Project {
                 Self::Erasing { .. } | Self::Erased { .. },
                 ProjectCommand::Link { .. }
                 | ProjectCommand::Rename { .. }
-                | ProjectCommand::ChangeDefaults { .. },
+                | ProjectCommand::ChangeDefaults { .. }
+                | ProjectCommand::SetVariable { .. }
+                | ProjectCommand::RemoveVariable { .. },
             ) => Err(ProjectError::Erased),
             (
                 Self::Erasing { n_parts, .. },
@@ -205,6 +242,12 @@ impl Project {
             ProjectEvent::DefaultsChanged { defaults } => {
                 ProjectCommand::ChangeDefaults { defaults }
             }
+            // Which limits there were is not recorded; it was within them.
+            ProjectEvent::VariableSet { name, is_secret, value } => {
+                let limits = VariableLimits::UNLIMITED;
+                ProjectCommand::SetVariable { name, is_secret, value, limits }
+            }
+            ProjectEvent::VariableRemoved { name } => ProjectCommand::RemoveVariable { name },
             ProjectEvent::ErasureRequested => ProjectCommand::Erase,
             ProjectEvent::StreamsErased { part, streams } => {
                 ProjectCommand::RecordErasedStreams { part, streams }
@@ -217,12 +260,22 @@ impl Project {
     pub fn evolve(&mut self, event: ProjectEvent) {
         match (&mut *self, event) {
             (_, ProjectEvent::Linked { owner, repository, name }) => {
-                let defaults = ProjectDefaults::default();
-                *self = Self::Linked { owner, repository, name, defaults };
+                let (defaults, variables) = (ProjectDefaults::default(), Variables::new());
+                *self = Self::Linked { owner, repository, name, defaults, variables };
             }
             (Self::Linked { name: old, .. }, ProjectEvent::Renamed { name }) => *old = name,
             (Self::Linked { defaults: old, .. }, ProjectEvent::DefaultsChanged { defaults }) => {
                 *old = defaults;
+            }
+            (
+                Self::Linked { variables, .. },
+                ProjectEvent::VariableSet { name, is_secret, value },
+            ) => {
+                variables.insert(name, Variable { is_secret, value });
+            }
+            (Self::Linked { variables, .. }, ProjectEvent::VariableRemoved { name }) => {
+                let removed = variables.remove(&name);
+                assert!(removed.is_some(), "`decide` removes only what is there");
             }
             (Self::Linked { owner, .. }, ProjectEvent::ErasureRequested) => {
                 *self = Self::Erasing { owner: *owner, n_parts: 0 };
@@ -238,6 +291,8 @@ impl Project {
                 Self::Unknown,
                 ProjectEvent::Renamed { .. }
                 | ProjectEvent::DefaultsChanged { .. }
+                | ProjectEvent::VariableSet { .. }
+                | ProjectEvent::VariableRemoved { .. }
                 | ProjectEvent::ErasureRequested,
             )
             | (

@@ -42,6 +42,7 @@ pub mod sql;
 pub mod summary;
 pub mod timeline;
 pub mod tokens;
+pub mod variable_list;
 pub mod vault;
 pub mod workspace_list;
 

@@ -95,7 +95,10 @@ fn write_project(project: ProjectId, event: &ProjectEvent, at: Timestamp, writes
             let changed = "UPDATE project_overview SET defaults = $2 WHERE project = $1";
             writes.add(changed, (project.0, json(defaults)));
         }
-        ProjectEvent::ErasureRequested | ProjectEvent::StreamsErased { .. } => {}
+        ProjectEvent::VariableSet { .. }
+        | ProjectEvent::VariableRemoved { .. }
+        | ProjectEvent::ErasureRequested
+        | ProjectEvent::StreamsErased { .. } => {}
         ProjectEvent::Erased => {
             writes.add(GONE, (project.0, ERASED, json(&ProjectDefaults::default())));
         }

@@ -22,6 +22,7 @@ use crate::{
     node_directory::NodeDirectory,
     project_overview::ProjectOverview,
     projector::Projector,
+    variable_list::VariableList,
     workspace_list::WorkspaceList,
 };
 
@@ -37,6 +38,7 @@ pub fn projector(database: &Database, log: &EventLog) -> Projector<Event> {
         .with(NodeDirectory)
         .with(WorkspaceList)
         .with(CredentialList)
+        .with(VariableList)
         .with(ActivityFeed)
         .with(EventIndex)
         .with(AuditTrail)

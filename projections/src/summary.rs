@@ -42,6 +42,11 @@ fn of_project(event: &ProjectEvent) -> String {
         ProjectEvent::Linked { name, .. } => format!("project {name} linked"),
         ProjectEvent::Renamed { name } => format!("project renamed to {name}"),
         ProjectEvent::DefaultsChanged { .. } => "defaults changed".into(),
+        ProjectEvent::VariableSet { name, is_secret: false, .. } => format!("variable {name} set"),
+        ProjectEvent::VariableSet { name, is_secret: true, .. } => {
+            format!("secret variable {name} set")
+        }
+        ProjectEvent::VariableRemoved { name } => format!("variable {name} removed"),
         ProjectEvent::ErasureRequested => "project is to be erased".into(),
         ProjectEvent::StreamsErased { .. } => "texts of the project erased".into(),
         ProjectEvent::Erased => "project erased".into(),

@@ -18,7 +18,7 @@ use projections::{
     execution_timeline::{self, ExecutionState, StepState},
     idea_board,
     node_directory::{self, NodeState},
-    project_overview, read_models, workspace_list,
+    project_overview, read_models, variable_list, workspace_list,
 };
 use uuid::Uuid;
 
@@ -41,6 +41,7 @@ const BEGIN: &[&str] = &[
     "credential stored",
     "project linked",
     "project renamed",
+    "project variable_set",
     "idea drafted",
     "idea described",
     "idea marked_ready",
@@ -89,6 +90,7 @@ const DONE: &[&str] = &[
     "node stopped",
     "credential removed",
     "project defaults_changed",
+    "project variable_removed",
 ];
 
 const LOST: &[&str] = &["session permission_withdrawn", "session attachment_lost"];
@@ -217,6 +219,9 @@ async fn an_idea_that_is_being_executed_is_shown_everywhere(place: Place) {
 
     assert_eq!(credential_list::list(&database, owner()).await.unwrap().len(), 1);
     assert_eq!(account_list::list(&database).await.unwrap()[0].name, "Ada");
+    let variables = variable_list::list(&database, the_project()).await.unwrap();
+    assert_eq!((variables.len(), variables[0].is_secret), (1, true));
+    assert_eq!(variables[0].value, None, "where a secret is, no row says");
     assert_transcript(&database).await;
 }
 
@@ -288,6 +293,7 @@ async fn an_idea_that_is_done_is_shown_everywhere(place: Place) {
     assert_eq!((node.state, node.placed.len()), (NodeState::Stopped, 0));
     assert_eq!(workspace_list::list(&database).await.unwrap()[0].state, Phase::Stopped);
     assert!(credential_list::list(&database, owner()).await.unwrap().is_empty());
+    assert!(variable_list::list(&database, the_project()).await.unwrap().is_empty());
 
     let feed = activity_feed::list(&database, the_project(), None, 3).await.unwrap();
     let names: Vec<_> = feed.iter().map(|row| row.event.as_str()).collect();

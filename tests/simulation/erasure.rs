@@ -51,7 +51,7 @@ async fn contents(database: &Database) -> Vec<ContentId> {
 }
 
 /// All words that the read models hold.
-async fn shown(database: &Database) -> Result<String, DatabaseError> {
+pub(crate) async fn shown(database: &Database) -> Result<String, DatabaseError> {
     let tables = match database.views() {
         SqlPool::Sqlite { .. } => "SELECT name FROM sqlite_master WHERE type = 'table'",
         SqlPool::Postgres(_) => {

@@ -17,7 +17,7 @@ use domain::{
         WorkspaceId,
     },
     node::NodeCommand,
-    project::{Project, ProjectCommand, ProjectDefaults},
+    project::{Project, ProjectCommand, ProjectDefaults, variable::VariableLimits},
     session::{RecordedSegment, SessionCommand},
     values::{NodeSpec, ProviderKind},
 };
@@ -29,6 +29,7 @@ use actors::{
     provider::simulated::Refuse,
     random,
     submit_idea::{NewIdea, Wish},
+    variables::NewVariable,
 };
 
 use crate::world::{Place, World};
@@ -206,6 +207,12 @@ async fn settings_of_people(world: &World) {
     let vm_size = Some("small".to_owned());
     let defaults = ProjectDefaults { vm_size, ..ProjectDefaults::default() };
     send(world, (world.project, ProjectCommand::ChangeDefaults { defaults })).await;
+    let (variables, name) = (&world.system().variables, "DATABASE_URL".to_owned());
+    let value = "postgres://of-the-story".to_owned();
+    let new = NewVariable { name: name.clone(), value, is_secret: true };
+    let limits = VariableLimits::default();
+    variables.set(&world.caller(), world.project, new, limits).await.unwrap();
+    variables.remove(&world.caller(), world.project, name).await.unwrap();
     let (credential, kind) = (CredentialId(random::uuid()), CredentialKind::Anthropic);
     let last_four = "wxyz".to_owned();
     send(world, (credential, CredentialCommand::Store { owner, kind, last_four })).await;

@@ -21,4 +21,5 @@ mod restart;
 mod story;
 mod sweeper;
 mod titles;
+mod variables;
 mod world;

@@ -34,7 +34,7 @@ async fn an_idea_becomes_a_branch(place: Place) {
 }
 
 /// What the coding agent said in a session, from the log.
-async fn answers(world: &World, session: SessionId) -> String {
+pub(crate) async fn answers(world: &World, session: SessionId) -> String {
     let stream = StreamId::new("session", session.0);
     let events = world.system().log.read_stream(&stream, 0, 10_000).await.unwrap();
     let mut text = String::new();

@@ -17,3 +17,4 @@ mod replicas;
 mod storage;
 mod story;
 mod titles;
+mod variables;

@@ -70,6 +70,7 @@ impl Acting {
             dispatcher: system.dispatcher.clone(),
             sealing: system.sealing.clone(),
             credentials: system.credentials.clone(),
+            variables: system.variables.clone(),
             workspaces: settings.workspaces,
             anthropic_base_url: settings.anthropic_base_url,
         };

@@ -133,7 +133,7 @@ impl DockerEngine {
         spec: &ContainerSpec,
     ) -> Result<Option<String>, EngineError> {
         let mut environment: Vec<String> =
-            spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            spec.environment.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
         environment.push(format!("SAM_HOLDER_DIR={HOLDER_STATE}"));
         let body = ContainerCreateBody {
             image: Some(image),

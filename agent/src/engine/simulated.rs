@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use domain::ids::WorkspaceId;
+use domain::{agent_protocol::Environment, ids::WorkspaceId};
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ pub struct SimulatedEngine {
 /// What a restart of a container needs, kept beside it.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    environment: std::collections::BTreeMap<String, String>,
+    environment: Environment,
 }
 
 impl SimulatedEngine {
@@ -138,7 +138,7 @@ impl SimulatedEngine {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", container.join("home"))
-            .envs(kept.environment)
+            .envs(kept.environment.0)
             .env("SAM_HOLDER_DIR", container.join("s"))
             .env(MARK, workspace.to_string())
             .current_dir(container.join("workspace"))

@@ -1,9 +1,9 @@
 //! What the journal knows about a workspace: enough to take it up again, or to remove all of it.
 
-use domain::agent_protocol::OpenWorkspace;
+use domain::agent_protocol::{Environment, OpenWorkspace};
 use serde::{Deserialize, Serialize};
 
-/// What the journal knows about a workspace.
+/// What the journal knows about a workspace. Its spec is without variables: some are secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub spec: OpenWorkspace,
@@ -13,6 +13,14 @@ pub struct Record {
     /// engine to be closed.
     #[serde(default = "yes")]
     pub may_exist: bool,
+}
+
+impl Record {
+    /// Of a workspace that was asked for.
+    pub fn of(spec: &OpenWorkspace, opened: Option<Opened>, may_exist: bool) -> Self {
+        let spec = OpenWorkspace { environment: Environment::default(), ..spec.clone() };
+        Self { spec, opened, may_exist }
+    }
 }
 
 /// Records of earlier versions do not say.

@@ -17,7 +17,7 @@ use crate::{
 
 /// Gives an order under one key until it is settled, starting the agent again whenever it has died,
 /// as a control plane does.
-async fn insisted(rig: &mut Rig, control: &ControlPlane, order: Order) -> OrderOutcome {
+pub(crate) async fn insisted(rig: &mut Rig, control: &ControlPlane, order: Order) -> OrderOutcome {
     let key = id();
     control.give(key, order.clone()).await;
     while !settled_or_dead(rig, control, key).await {
@@ -27,7 +27,7 @@ async fn insisted(rig: &mut Rig, control: &ControlPlane, order: Order) -> OrderO
     control.outcome(key).await
 }
 
-async fn settled_or_dead(rig: &mut Rig, control: &ControlPlane, key: Uuid) -> bool {
+pub(crate) async fn settled_or_dead(rig: &mut Rig, control: &ControlPlane, key: Uuid) -> bool {
     let watching = async {
         loop {
             if control.heard().outcome(key).is_some() {

@@ -13,3 +13,4 @@ mod mirror;
 mod model_proxy;
 mod rig;
 mod story;
+mod variables;

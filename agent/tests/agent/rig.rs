@@ -6,12 +6,15 @@ use std::{
 };
 
 use domain::{
-    agent_protocol::{OpenWorkspace, WorkspaceLimits},
+    agent_protocol::{Environment, OpenWorkspace, WorkspaceLimits},
     ids::{InstallationId, NodeId, ProjectId, WorkspaceId},
 };
 use uuid::Uuid;
 
 use crate::control_plane::{ControlPlane, Heard, Key, rand};
+
+/// The value of a variable that nobody but the workspace's programs may see.
+pub(crate) const PASSWORD: &str = "pelikan-4711 and more";
 
 /// The image that the repository's own recipe makes.
 pub(crate) const IMAGE: &str = "sam-base:1";
@@ -162,7 +165,11 @@ pub(crate) fn open_workspace(repository: &str) -> OpenWorkspace {
         base_branch: None,
         branch: "sam/add-a-file-x1".into(),
         image: IMAGE.into(),
-        environment: [("SAM_GREETING".to_string(), "hello".to_string())].into(),
+        environment: Environment(
+            [("SAM_GREETING", "hello"), ("PASSWORD", PASSWORD)]
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .into(),
+        ),
         author_name: "Ada".into(),
         author_email: "ada@example.org".into(),
         limits: WorkspaceLimits {

@@ -101,7 +101,7 @@ fn word(value: &impl Serialize) -> String {
     }
 }
 
-fn print<T: Serialize>(
+pub(super) fn print<T: Serialize>(
     arguments: ListingArguments,
     rows: &[T],
     columns: impl Fn(&T) -> Vec<String>,

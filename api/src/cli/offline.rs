@@ -10,7 +10,7 @@ use actors::{
     sealing::Sealing,
 };
 use anyhow::{Context as _, anyhow, bail};
-use domain::ids::{AccountId, ExecutionId, IdeaId};
+use domain::ids::{AccountId, ExecutionId, IdeaId, ProjectId};
 use projections::{
     account_list,
     chat_search::Scope,
@@ -36,6 +36,7 @@ use crate::{
         projections::{Projections, document},
         projects::Project,
         timeline::Source,
+        variables::{self, Variable},
         workspaces::{self, Workspace},
     },
     server::Link,
@@ -122,6 +123,10 @@ impl Offline {
             all.extend(ideas::list(&self.database, &self.sealing, project.id).await?);
         }
         Ok(all)
+    }
+
+    pub(super) async fn variables(&self, project: Uuid) -> anyhow::Result<Vec<Variable>> {
+        Ok(variables::list(&self.database, &self.sealing, ProjectId(project)).await?)
     }
 
     pub(super) async fn nodes(&self) -> anyhow::Result<Vec<Node>> {

@@ -133,3 +133,35 @@ test('defaults of a project are kept', async ({ page }) => {
   await page.goto(`/projects/${PROJECT}`)
   await expect(page.getByLabel('Permissions')).toHaveValue('ask')
 })
+
+test('a variable is added, replaced and removed; a secret one is never shown', async ({ page }) => {
+  await signIn(page, 'demo-variables')
+  await page.goto(`/projects/${PROJECT}/settings`)
+  const section = page.getByRole('region', { name: 'Environment variables' })
+  const [name, value] = [section.getByLabel('Variable', { exact: true }), section.getByLabel('Value', { exact: true })]
+  await name.fill('1ST')
+  await section.getByRole('button', { name: 'Add variable' }).click()
+  await expect(section.getByRole('alert')).toContainText('begins with no digit')
+
+  await name.fill('API_TOKEN')
+  await value.fill('swordfish')
+  await section.getByRole('button', { name: 'Add variable' }).click()
+  const lines = section.getByRole('list', { name: 'Variables' }).getByRole('listitem')
+  await expect(lines).toHaveText([/API_TOKEN.*secret, cannot be read again/])
+  await expect(value).toHaveValue('')
+  await expect(page.getByText('swordfish')).toHaveCount(0)
+
+  await name.fill('COLOUR')
+  await value.fill('red')
+  await section.getByRole('radio', { name: 'Can be read here' }).check()
+  await section.getByRole('button', { name: 'Add variable' }).click()
+  await expect(lines).toHaveText([/API_TOKEN/, /COLOUR.*red/])
+  await section.getByRole('button', { name: 'Replace COLOUR' }).click()
+  await expect(value).toHaveValue('red')
+  await value.fill('blue')
+  await section.getByRole('button', { name: 'Replace variable' }).click()
+  await expect(lines).toHaveText([/API_TOKEN/, /COLOUR.*blue/])
+
+  await section.getByRole('button', { name: 'Remove API_TOKEN' }).click()
+  await expect(lines).toHaveText([/COLOUR.*blue/])
+})

@@ -5,10 +5,12 @@ import type { CodingAgentKind, Idea, Project, StartChoices } from '../src/api/ty
 import { ACCOUNT_ROUTES } from './account.ts'
 import { accepted, type Answer, type Body, found, gone, ok, problem, type Route, text } from './answers.ts'
 import { branchFor, putPrompt, startExecution } from './execution.ts'
+import { VARIABLE_ROUTES } from './variables.ts'
 import type { World } from './world.ts'
 
 const ROUTES: Route[] = [
   ...ACCOUNT_ROUTES,
+  ...VARIABLE_ROUTES,
   ['GET', /^\/api\/auth\/session$/, (world) => ok({ account: { id: 'owner', name: 'Owner' }, installation: 'simulated', version: '0.1.0', ...(world.projects.size === 0 ? { sampleRepository: '/var/lib/sam/sample.git' } : {}) })],
   ['GET', /^\/api\/agents$/, agents],
   ['GET', /^\/api\/credentials$/, (world) => ok([...world.credentials.values()])],

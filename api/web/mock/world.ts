@@ -17,6 +17,7 @@ import type {
   PhaseName,
   Projection,
   TextKind,
+  Variable,
   Workspace,
 } from '../src/api/types.ts'
 import { Log } from './log.ts'
@@ -43,6 +44,8 @@ export class World {
   readonly nodes = new Map<string, NodeView>()
   readonly workspaces = new Map<string, Workspace>()
   readonly credentials = new Map<string, Credential>()
+  /** By project, then by name. */
+  readonly variables = new Map<string, Map<string, Variable>>()
   damaged: DamagedStream[] = []
   /** Texts that are still being written, by message. */
   readonly openTexts = new Map<string, OpenText>()

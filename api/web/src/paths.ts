@@ -41,6 +41,9 @@ export const endpoints = {
   credential: (kind: string) => `/api/credentials/${encode(kind)}`,
   projects: () => '/api/projects',
   project: (project: string) => `/api/projects/${encode(project)}`,
+  variables: (project: string) => `/api/projects/${encode(project)}/variables`,
+  variable: (project: string, name: string) =>
+    `/api/projects/${encode(project)}/variables/${encode(name)}`,
   ideas: (project: string) => `/api/projects/${encode(project)}/ideas`,
   idea: (idea: string) => `/api/ideas/${encode(idea)}`,
   ideaExecutions: (idea: string) => `/api/ideas/${encode(idea)}/executions`,

@@ -113,6 +113,7 @@ fn samples() -> Vec<Event> {
     samples.push((project(1), ProjectEvent::Linked { owner, repository, name: name() }).into());
     samples.push((project(1), ProjectEvent::Renamed { name: name() }).into());
     samples.push((project(1), ProjectEvent::DefaultsChanged { defaults }).into());
+    samples.extend(of_variables().map(|event| (project(1), event).into()));
     samples.extend(of_erasure().map(|event| (project(1), event).into()));
     samples.extend(of_idea().map(|event| (idea(1), event).into()));
     samples.extend(of_execution().map(|event| (execution(1), event).into()));
@@ -120,6 +121,14 @@ fn samples() -> Vec<Event> {
     samples.extend(of_workspace().map(|event| (workspace(1), event).into()));
     samples.extend(of_session().into_iter().map(|event| (session(1), event).into()));
     samples
+}
+
+fn of_variables() -> [ProjectEvent; 2] {
+    let name = || "DATABASE_URL".to_owned();
+    [
+        ProjectEvent::VariableSet { name: name(), is_secret: true, value: content(1) },
+        ProjectEvent::VariableRemoved { name: name() },
+    ]
 }
 
 fn of_erasure() -> [ProjectEvent; 3] {

@@ -1,9 +1,13 @@
 use proptest::prelude::*;
 
-use super::{ErasedStreams, Project, ProjectCommand, ProjectDefaults, ProjectError, ProjectEvent};
+use super::{
+    ErasedStreams, Project, ProjectCommand, ProjectDefaults, ProjectError, ProjectEvent,
+    variable::VariableLimits,
+};
 use crate::{
     agent_protocol::CodingAgentKind,
-    testing::{account, check_sequence, given, given_nothing, idea, session},
+    testing::{account, check_sequence, content, given, given_nothing, idea, session},
+    values::ContentRef,
 };
 
 fn link(repository: &str) -> ProjectCommand {
@@ -101,6 +105,99 @@ fn defaults_can_be_changed() {
     given_nothing::<Project>().when(change(demo)).then_rejected(ProjectError::NotFound);
 }
 
+fn set_to(name: &str, value: ContentRef) -> ProjectCommand {
+    let limits = VariableLimits { variables_max: 2, value_bytes_max: 100 };
+    ProjectCommand::SetVariable { name: name.into(), is_secret: false, value, limits }
+}
+
+fn set(name: &str, value: u128) -> ProjectCommand {
+    set_to(name, content(value))
+}
+
+fn variable_set(name: &str, value: u128) -> ProjectEvent {
+    ProjectEvent::VariableSet { name: name.into(), is_secret: false, value: content(value) }
+}
+
+fn remove(name: &str) -> ProjectCommand {
+    ProjectCommand::RemoveVariable { name: name.into() }
+}
+
+fn variable_removed(name: &str) -> ProjectEvent {
+    ProjectEvent::VariableRemoved { name: name.into() }
+}
+
+#[test]
+fn a_variable_is_set_and_replaced() {
+    given::<Project>([linked()]).when(set("COLOUR", 1)).then([variable_set("COLOUR", 1)]);
+    let known = || given::<Project>([linked(), variable_set("COLOUR", 1)]);
+    known().when(set("COLOUR", 1)).then_nothing();
+    known().when(set("COLOUR", 2)).then([variable_set("COLOUR", 2)]);
+    let limits = VariableLimits::default();
+    let (name, value) = ("COLOUR".to_owned(), content(1));
+    let secret = ProjectEvent::VariableSet { name: name.clone(), is_secret: true, value };
+    let value = content(1);
+    known()
+        .when(ProjectCommand::SetVariable { name, is_secret: true, value, limits })
+        .then([secret]);
+    given_nothing::<Project>().when(set("COLOUR", 1)).then_rejected(ProjectError::NotFound);
+}
+
+#[test]
+fn a_variable_is_removed() {
+    let known = || given::<Project>([linked(), variable_set("COLOUR", 1)]);
+    known().when(remove("COLOUR")).then([variable_removed("COLOUR")]);
+    known().when(remove("SHAPE")).then_nothing();
+    given::<Project>([linked(), variable_set("COLOUR", 1), variable_removed("COLOUR")])
+        .when(remove("COLOUR"))
+        .then_nothing();
+    given_nothing::<Project>().when(remove("COLOUR")).then_rejected(ProjectError::NotFound);
+}
+
+#[test]
+fn variables_have_their_limits() {
+    let full = || given::<Project>([linked(), variable_set("COLOUR", 1), variable_set("SHAPE", 2)]);
+    full().when(set("SIZE", 3)).then_rejected(ProjectError::TooManyVariables { max: 2 });
+    full().when(set("SHAPE", 3)).then([variable_set("SHAPE", 3)]);
+    let value = |length| ContentRef { length, ..content(1) };
+    let too_long = ProjectError::VariableTooLong { max: 100 };
+    given::<Project>([linked()]).when(set_to("COLOUR", value(101))).then_rejected(too_long);
+    let longest =
+        ProjectEvent::VariableSet { name: "COLOUR".into(), is_secret: false, value: value(100) };
+    given::<Project>([linked()]).when(set_to("COLOUR", value(100))).then([longest]);
+}
+
+#[test]
+fn names_that_no_shell_takes_or_that_are_taken_are_refused() {
+    let mut project = Project::default();
+    project.evolve(linked());
+    let endless = "X".repeat(129);
+    for name in [
+        "",
+        "1ST",
+        "A-B",
+        "A B",
+        "A=B",
+        "Ä",
+        "A\n",
+        "SAM_BRANCH",
+        "SAM_ANYTHING",
+        "GIT_DIR",
+        "PATH",
+        "HOME",
+        "_",
+        "ANTHROPIC_API_KEY",
+        "CLAUDE_CODE_USE_BEDROCK",
+        &endless,
+    ] {
+        let decided = project.decide(set(name, 1));
+        assert!(matches!(decided, Err(ProjectError::BadVariableName { .. })), "{name}");
+    }
+    for name in ["A", "_A", "a1", "SAM", "DATABASE_URL", "OPENAI_API_KEY", "ANTHROPIC_MODEL"] {
+        let decided = project.decide(set(name, 1));
+        assert!(decided.is_ok(), "{name}: {decided:?}");
+    }
+}
+
 fn streams() -> Box<ErasedStreams> {
     let (ideas, sessions) = (vec![idea(1)], vec![session(1)]);
     Box::new(ErasedStreams { ideas, sessions, ..ErasedStreams::default() })
@@ -151,7 +248,9 @@ fn an_erasure_ends_once_it_was_asked_for() {
 
 #[test]
 fn an_erased_project_takes_nothing_new() {
-    for command in [link("/srv/git/shop"), rename("store"), change(None)] {
+    let commands =
+        [link("/srv/git/shop"), rename("store"), change(None), set("SHAPE", 1), remove("SHAPE")];
+    for command in commands {
         given::<Project>(erasing()).when(command.clone()).then_rejected(ProjectError::Erased);
         given::<Project>(erased()).when(command).then_rejected(ProjectError::Erased);
     }
@@ -164,6 +263,8 @@ proptest! {
             prop::sample::select(vec![
                 link("/srv/git/shop"), link("/srv/git/other"), link("ext::x"), rename("store"),
                 rename(""), change(None), change(Some(CodingAgentKind::Demo)),
+                set("COLOUR", 1), set("COLOUR", 2), set("SHAPE", 3), set("SIZE", 4), set("PATH", 5),
+                remove("COLOUR"), remove("SHAPE"),
                 ProjectCommand::Erase, record_part(1), record_part(2), ProjectCommand::RecordErased,
             ]),
             0..20,

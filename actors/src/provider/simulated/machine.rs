@@ -11,8 +11,8 @@ use std::{
 use chrono::DateTime;
 use domain::{
     agent_protocol::{
-        Commit, FileChange, Hello, LiveChunk, OpenWorkspace, Order, OrderOutcome, PROTOCOL_VERSION,
-        PublishTarget, Published, RefusalKind, Report, StepState,
+        Commit, Environment, FileChange, Hello, LiveChunk, OpenWorkspace, Order, OrderOutcome,
+        PROTOCOL_VERSION, PublishTarget, Published, RefusalKind, Report, StepState,
     },
     ids::{JournalId, NodeId, SessionId, WorkspaceId},
 };
@@ -62,6 +62,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct SimulatedWorkspace {
     branch: String,
+    pub(super) environment: Environment,
 }
 
 impl Machine {
@@ -154,7 +155,8 @@ impl Machine {
 
     /// A container that nobody knows of.
     pub fn leave_container(&self, workspace: WorkspaceId) {
-        let unknown = SimulatedWorkspace { branch: String::new() };
+        let unknown =
+            SimulatedWorkspace { branch: String::new(), environment: Environment::default() };
         self.lock().workspaces.insert(workspace, unknown);
     }
 
@@ -331,7 +333,8 @@ impl State {
                 self.report(Report::BootStep { workspace, step, state, detail });
             }
         }
-        let workspace = SimulatedWorkspace { branch: open.branch.clone() };
+        let (branch, environment) = (open.branch.clone(), open.environment.clone());
+        let workspace = SimulatedWorkspace { branch, environment };
         self.workspaces.insert(open.workspace, workspace);
         OrderOutcome::WorkspaceOpened {
             container: open.workspace.to_string(),
@@ -346,7 +349,7 @@ impl State {
         target: &PublishTarget,
         commit_message: &str,
     ) -> OrderOutcome {
-        let Some(SimulatedWorkspace { branch }) = self.workspaces.get(&workspace) else {
+        let Some(SimulatedWorkspace { branch, .. }) = self.workspaces.get(&workspace) else {
             return unknown();
         };
         let reference = match target {

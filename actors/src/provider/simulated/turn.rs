@@ -1,7 +1,7 @@
 //! What the simulated coding agent does with a prompt: it reads the demo agent's directives.
 //!
 //! `say: TEXT` and any other line are answered in chunks; `ask: QUESTION` asks for permission and waits
-//! (or not, by the policy); `relay: TEXT` streams text that it never reports; `fail: REASON` ends the turn with an error; `hang` never ends it.
+//! (or not, by the policy); `env: NAME` is answered with the value of a variable of the workspace; `relay: TEXT` streams text that it never reports; `fail: REASON` ends the turn with an error; `hang` never ends it.
 
 use domain::{
     agent_protocol::{
@@ -38,6 +38,8 @@ enum Done {
     /// Streamed, and never reported.
     Relayed(String),
     Asked(String),
+    /// With a variable of the workspace.
+    Told(String),
     Hung,
     Over(TurnEnd),
 }
@@ -58,6 +60,7 @@ impl Turn {
         match line.split_once(": ") {
             Some(("ask", question)) => Done::Asked(question.to_owned()),
             Some(("fail", reason)) => Done::Over(TurnEnd::Failed { reason: reason.to_owned() }),
+            Some(("env", name)) => Done::Told(name.to_owned()),
             Some(("say", text)) => Done::Answered(text.to_owned()),
             Some(("relay", text)) => Done::Relayed(text.to_owned()),
             None if line == "hang" => Done::Hung,
@@ -119,6 +122,11 @@ impl State {
                     turn.n_answers += 1;
                     self.answer(session, epoch, message, &text);
                 }
+                Done::Told(name) => {
+                    turn.n_answers += 1;
+                    let text = self.variable(session, &name);
+                    self.answer(session, epoch, message, &text);
+                }
                 Done::Relayed(text) => {
                     turn.n_answers += 1;
                     self.relay(session, epoch, message, &text);
@@ -131,6 +139,14 @@ impl State {
                 }
             }
         }
+    }
+
+    /// The value of a variable as a program in the workspace sees it; empty if there is none.
+    fn variable(&self, session: SessionId, name: &str) -> String {
+        let workspace = self.sessions.get(&session).map(|live| live.workspace);
+        let workspace = workspace.and_then(|workspace| self.workspaces.get(&workspace));
+        let value = workspace.and_then(|workspace| workspace.environment.0.get(name));
+        value.cloned().unwrap_or_default()
     }
 
     fn ask(&mut self, permissions: PermissionPolicy, request: PermissionRequest) {

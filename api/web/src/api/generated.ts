@@ -557,6 +557,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/projects/{project}/variables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The variables of a project, by their names. */
+        get: operations["variables"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/projects/{project}/variables/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets a variable of a project, in place of the one of that name if there is one. */
+        put: operations["set_variable"];
+        post?: never;
+        /** Removes a variable of a project; one that is not there is removed. */
+        delete: operations["remove_variable"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/search": {
         parameters: {
             query?: never;
@@ -1559,6 +1594,12 @@ export interface components {
         };
         /** @enum {string} */
         SessionState: "idle" | "working" | "needs_input" | "closed";
+        /** @description A variable for the workspaces that are opened from now on. */
+        SetVariable: {
+            /** @description The value is never readable again. */
+            isSecret?: boolean;
+            value: string;
+        };
         /** @description What the fragment of a sign-in link holds. */
         SignInLink: {
             /** @description Good for one use. */
@@ -1752,6 +1793,15 @@ export interface components {
         };
         /** @enum {string} */
         TurnEndKind: "stopped" | "failed" | "broken" | "lost";
+        /** @description What every workspace of a project has in its environment. */
+        Variable: {
+            isSecret: boolean;
+            name: string;
+            /** Format: date-time */
+            setAt: string;
+            /** @description Absent where it is secret. */
+            value?: string | null;
+        };
         /** @description Whether what was decided would be decided again. */
         Verification: {
             differences: components["schemas"]["Difference"][];
@@ -2620,6 +2670,73 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"][];
+                };
+            };
+        };
+    };
+    variables: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Variable"][];
+                };
+            };
+        };
+    };
+    set_variable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetVariable"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+        };
+    };
+    remove_variable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
                 };
             };
         };

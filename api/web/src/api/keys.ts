@@ -8,6 +8,7 @@ export const keys = {
   credentials: () => ['credentials'],
   projects: () => ['projects'],
   project: (project: string) => ['project', project],
+  variables: (project: string) => ['variables', project],
   ideas: (project: string) => ['ideas', project],
   allIdeas: () => ['ideas'],
   idea: (idea: string) => ['idea', idea],
@@ -36,7 +37,7 @@ export function changedKeys(changed: Changed): (readonly string[])[] {
   const { event, project, idea, execution, session, node, workspace } = changed
   const touched: (readonly string[])[] = []
   if (project) touched.push(keys.project(project), keys.activity(project))
-  if (project && !session && !node && !workspace) touched.push(keys.projects())
+  if (project && !session && !node && !workspace) touched.push(keys.projects(), keys.variables(project))
   if (idea) touched.push(keys.idea(idea))
   if (idea || execution) touched.push(project ? keys.ideas(project) : keys.allIdeas())
   if (execution) touched.push(keys.execution(execution), keys.timeline(execution), keys.projects())

@@ -64,6 +64,12 @@ export const projectQuery = (project: string) =>
     queryFn: ({ signal }) => read<Api.Project>(endpoints.project(project), signal),
   })
 
+export const variablesQuery = (project: string) =>
+  queryOptions({
+    queryKey: keys.variables(project),
+    queryFn: ({ signal }) => read<Api.Variable[]>(endpoints.variables(project), signal),
+  })
+
 export const ideasQuery = (project: string) =>
   queryOptions({
     queryKey: keys.ideas(project),
@@ -275,6 +281,18 @@ export const writes = {
     name?: string
     defaults?: Api.ProjectDefaults
   }) => write('PATCH', endpoints.project(project), change),
+  setVariable: ({
+    project,
+    name,
+    ...body
+  }: {
+    project: string
+    name: string
+    value: string
+    isSecret: boolean
+  }) => write('PUT', endpoints.variable(project, name), body),
+  removeVariable: ({ project, name }: { project: string; name: string }) =>
+    write('DELETE', endpoints.variable(project, name)),
   submitIdea: ({
     project,
     ...idea

@@ -6,13 +6,14 @@ import { agentsQuery, projectQuery, useWrite, writes } from '~/api/queries'
 import type { Project } from '~/api/types'
 import { ProjectFrame } from '~/components/ProjectFrame'
 import { agentLabel, PERMISSION_OPTIONS, PROFILE_OPTIONS } from '~/components/StartOptions'
+import { VariablesForm } from '~/components/VariablesForm'
 import { paths } from '~/paths'
 import { useAnnounce } from '~/ui/Announcer'
 import { Button } from '~/ui/Button'
 import { SelectField, TextField } from '~/ui/Field'
 import { ProblemNote, Waiting } from '~/ui/Notes'
 
-/** What an execution of this project starts with unless the composer says otherwise. */
+/** What an execution of this project starts with, and what its workspaces have in their environment. */
 export function ProjectSettingsPage() {
   const { project = '' } = useParams()
   const { data } = useQuery(projectQuery(project))
@@ -24,6 +25,7 @@ export function ProjectSettingsPage() {
         ) : (
           <>
             <DefaultsForm key={data.id} project={data} />
+            <VariablesForm key={`variables ${data.id}`} project={data} />
             <EraseForm key={`erase ${data.id}`} project={data} />
           </>
         )}
