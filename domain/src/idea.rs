@@ -284,6 +284,10 @@ impl Idea {
             [IdeaEvent::Parked { execution: Some(execution), reason }] => {
                 IdeaCommand::RecordParked { execution: *execution, reason: reason.clone() }
             }
+            [IdeaEvent::Titled { title }] => {
+                let Self::Known { description, .. } = self else { return None };
+                IdeaCommand::RecordTitle { description: *description, title: title.clone() }
+            }
             _ => return None,
         })
     }
