@@ -1,7 +1,7 @@
 // How the page behaves: by keyboard, at length, on a small screen, and when the connection breaks.
 
 import { gzipSync } from 'node:zlib'
-import { expect, type Locator, type Page, test } from '@playwright/test'
+import { expect, type Locator, type Page, test, type WebSocketRoute } from '@playwright/test'
 import { DONE_EXECUTION, LONG_SESSION, PROJECT } from '../mock/seed'
 import { answer, sendIdea, signIn } from './steps'
 
@@ -41,10 +41,9 @@ test('the palette, the help and the board work by keyboard alone', async ({ page
 
 test('what changes between the first reads and the first word of the live feed is seen', async ({ page }) => {
   await signIn(page, 'demo-first-word')
-  const { promise: isOpened, resolve: open } = Promise.withResolvers<void>()
-  await page.routeWebSocket('**/api/live*', async (socket) => {
-    await isOpened
-    socket.connectToServer()
+  const waiting: WebSocketRoute[] = []
+  await page.routeWebSocket('**/api/live*', (socket) => {
+    waiting.push(socket)
   })
   await page.goto('/projects')
   const project = page.getByRole('main').getByText('Renamed meanwhile')
@@ -52,7 +51,7 @@ test('what changes between the first reads and the first word of the live feed i
   const answer = await page.request.patch(`/api/projects/${PROJECT}`, { data: { name: 'Renamed meanwhile' } })
   expect(answer.ok()).toBe(true)
   await expect(project).toHaveCount(0)
-  open()
+  for (const socket of waiting) socket.connectToServer()
   await expect(project).toBeVisible()
 })
 
