@@ -39,7 +39,7 @@ pub struct Rule {
 pub const RULES: [Rule; 14] = [
     forever("account", "who did something"),
     forever("credential", "which secrets there were; the secrets are in the vault"),
-    forever("project", "what was linked, and that it was erased"),
+    texts("project", "what was linked, which variables it had, and that it was erased"),
     texts("idea", "what was wanted"),
     texts("execution", "what was tried, and what came of it"),
     forever("node", "what was rented"),
