@@ -32,7 +32,7 @@ async fn erase(world: &World) -> Result<u64, DispatchError> {
     world.system().dispatcher.send(&world.caller(), command, Vec::new()).await
 }
 
-async fn until_erased(world: &World) {
+pub(crate) async fn until_erased(world: &World) {
     world
         .until("the project to be erased", async || {
             world.clock.advance(std::time::Duration::from_secs(20));

@@ -3,11 +3,12 @@
 use actors::{dispatcher::DispatchError, variables::NewVariable};
 use domain::{
     idea::Stage,
-    project::{Project, ProjectCommand, variable::VariableLimits},
+    project::{ProjectCommand, variable::VariableLimits},
 };
 use projections::variable_list;
 
 use crate::{
+    erasure::until_erased,
     story::answers,
     world::{Place, World, on_both},
 };
@@ -126,15 +127,7 @@ async fn an_erased_project_has_no_variables(place: Place) {
     set(&world, "COLOUR", "crimson", false).await.unwrap();
     let command = (world.project, ProjectCommand::Erase);
     world.system().dispatcher.send(&world.caller(), command, Vec::new()).await.unwrap();
-    world
-        .until("the project to be erased", async || {
-            world.clock.advance(std::time::Duration::from_secs(20));
-            let project = world.system().dispatcher.state::<Project>(world.project.0).await;
-            matches!(&*project.unwrap(), Project::Erased { .. })
-        })
-        .await;
-    let head = world.system().log.head().await.unwrap();
-    world.until_projected(head).await;
+    until_erased(&world).await;
     let database = &world.system().database;
     assert!(variable_list::list(database, world.project).await.unwrap().is_empty());
     let refused = set(&world, "COLOUR", "red", false).await;

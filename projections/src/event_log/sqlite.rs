@@ -159,7 +159,8 @@ impl SqliteStore {
         let Err(error) = written else { return Ok(()) };
         // Whatever is open is not to be found by whoever gets the connection next. Where nothing is open, this fails.
         if sqlx::query("ROLLBACK").execute(&mut *connection).await.is_err() {
-            connection.close().await?;
+            // What is told is why it could not be written, not how the connection ended.
+            let _ = connection.close().await;
         }
         Err(error.into())
     }
