@@ -21,8 +21,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 struct Shown {
     text: String,
-    /// Where each chunk began.
-    starts: Vec<usize>,
+    /// Where each chunk began; none inside of a text that came as a whole.
+    starts: Vec<Option<usize>>,
     is_complete: bool,
 }
 
@@ -51,7 +51,7 @@ impl Seen {
                 let number = usize::try_from(frame["chunk"].as_u64().context("a number")?)?;
                 // One that was merged before is passed over; one after a gap comes through the log.
                 if number == shown.starts.len() && !shown.is_complete {
-                    shown.starts.push(shown.text.len());
+                    shown.starts.push(Some(shown.text.len()));
                     shown.text.push_str(frame["text"].as_str().context("a text")?);
                 }
             }
@@ -72,7 +72,9 @@ impl Seen {
                         );
                         shown.text.truncate(start);
                         shown.text.push_str(text);
-                        shown.starts.resize(next, start);
+                        shown.starts.truncate(first);
+                        shown.starts.push(Some(start));
+                        shown.starts.resize(next, None);
                     }
                 }
             }
@@ -91,7 +93,7 @@ impl Seen {
                         shown.text
                     );
                     shown.text = text.to_owned();
-                    shown.starts.resize(n_chunks.max(shown.starts.len()), text.len());
+                    shown.starts.resize(n_chunks.max(shown.starts.len()), None);
                     shown.is_complete |= is_complete;
                 }
             }
@@ -106,10 +108,11 @@ impl Seen {
 }
 
 impl Shown {
-    /// Where a chunk begins, if it follows on what is there or is a part of it.
+    /// Where a chunk begins, if it follows on what is there or is a part of it whose beginning is known.
     fn start_of(&self, chunk: usize) -> Option<usize> {
         match self.starts.get(chunk) {
-            Some(start) => Some(*start),
+            _ if chunk == 0 => Some(0),
+            Some(start) => *start,
             None if chunk == self.starts.len() => Some(self.text.len()),
             None => None,
         }
