@@ -62,6 +62,9 @@ pub enum DispatchError {
     /// The log is away, and whether the command was recorded is not known. Send it again under the same id.
     #[error("the log is not available: {reason}")]
     Unavailable { reason: String },
+    /// The log's disk is full. Send it again under the same id once somebody has freed space.
+    #[error("the log's disk is full")]
+    Full,
     /// The stream's events cannot be folded. Others go on; this one needs an administrator.
     #[error("the stream {stream} is damaged at event {sequence}: {reason}")]
     Damaged { stream: StreamId, sequence: u64, reason: String },
@@ -77,7 +80,7 @@ impl From<AppendError> for DispatchError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Fenced => Self::Fenced,
-            AppendError::Unavailable { source } => Self::Unavailable { reason: source.to_string() },
+            AppendError::Unavailable { source } => source.into(),
             error => Self::Failed { reason: error.to_string() },
         }
     }
@@ -87,6 +90,7 @@ impl From<DatabaseError> for DispatchError {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Unavailable { .. } => Self::Unavailable { reason: error.to_string() },
+            DatabaseError::Full { .. } => Self::Full,
             error => Self::Failed { reason: error.to_string() },
         }
     }
@@ -96,7 +100,7 @@ impl DispatchError {
     /// Tells whether sending the same again may help.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
+        matches!(self, Self::Busy { .. } | Self::Unavailable { .. } | Self::Full)
     }
 }
 

@@ -105,8 +105,7 @@ impl Journal {
             .synchronous(SqliteSynchronous::Full)
             // Prompts pass through: what is deleted is overwritten.
             .pragma("secure_delete", "ON");
-        let pool = SqlitePoolOptions::new().max_connections(1);
-        let pool = pool.connect_with(options.clone()).await?;
+        let pool = writer::open(options.clone()).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ('journal', $1) ON CONFLICT DO NOTHING")
             .bind(clock::random_id().to_string())

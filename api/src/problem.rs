@@ -17,6 +17,9 @@ use projections::error::DatabaseError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// When to try again where somebody has to free space first.
+const DISK_FULL_RETRY_SECONDS: u32 = 30;
+
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -116,6 +119,28 @@ impl Problem {
         }
     }
 
+    /// The database is away, or starting. Asked again under the same id, it is done once.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let detail = "SAM cannot reach its database at the moment. Try again in a second; if that does not \
+                      help, see whether the database runs and whether its disk is full.";
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+        }
+    }
+
+    /// The log's disk is full. Reading goes on.
+    #[must_use]
+    pub fn disk_full() -> Self {
+        let detail = "The disk of SAM's database is full, so nothing new can be kept. Free some space there, \
+                      then try again: what was accepted until now is safe, and no restart is needed.";
+        Self {
+            retry_after_seconds: Some(DISK_FULL_RETRY_SECONDS),
+            ..Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
+        }
+    }
+
     /// Our fault. What happened goes to the log and stays there.
     #[must_use]
     pub fn internal(error: impl fmt::Display) -> Self {
@@ -155,9 +180,17 @@ impl From<DispatchError> for Problem {
                 ..Self::busy()
             },
             // Asked again under the same id, it is done once.
-            DispatchError::Unavailable { .. } | DispatchError::Fenced => {
+            DispatchError::Unavailable { .. } => {
+                tracing::warn!(%error, "a command has to be sent again");
+                Self::unavailable()
+            }
+            DispatchError::Fenced => {
                 tracing::warn!(%error, "a command has to be sent again");
                 Self::busy()
+            }
+            DispatchError::Full => {
+                tracing::error!(%error, "a command was not accepted");
+                Self::disk_full()
             }
             DispatchError::Damaged { .. } | DispatchError::Failed { .. } => Self::internal(error),
         }
@@ -169,7 +202,11 @@ impl From<DatabaseError> for Problem {
         match error {
             DatabaseError::Unavailable { .. } => {
                 tracing::warn!(%error, "the database is away");
-                Self::busy()
+                Self::unavailable()
+            }
+            DatabaseError::Full { .. } => {
+                tracing::error!(%error, "a request was not accepted");
+                Self::disk_full()
             }
             error => Self::internal(error),
         }
@@ -234,5 +271,12 @@ mod tests {
         let response = Problem::busy().error_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), "1");
+    }
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let problem = Problem::from(DispatchError::Full);
+        assert_eq!((problem.status, &*problem.code), (507, "disk_full"));
+        assert!(problem.detail.contains("Free some space"), "{problem}");
     }
 }

@@ -380,7 +380,7 @@ impl From<DatabaseError> for Trouble {
 impl From<Trouble> for PersistenceError {
     fn from(trouble: Trouble) -> Self {
         match trouble.0 {
-            error @ DatabaseError::Unavailable { .. } => Self::ConnectionError(Box::new(error)),
+            error if error.is_temporary() => Self::ConnectionError(Box::new(error)),
             error => Self::UnknownError(Box::new(error)),
         }
     }

@@ -323,6 +323,12 @@ async fn open_sqlite_file_read_only(file: &Path) -> Result<SqlPool, DatabaseErro
 
 fn sqlite_pool() -> SqlitePoolOptions {
     SqlitePoolOptions::new()
+        // SQLite itself takes a transaction back when the disk is full. The connection does not learn of it,
+        // and would never begin another one: it is replaced.
+        .before_acquire(|connection, _| {
+            let is_usable = !connection.is_in_transaction();
+            Box::pin(std::future::ready(Ok(is_usable)))
+        })
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)

@@ -3,9 +3,15 @@
 /// Why a database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// Worth another try: no connection, busy, restarting, disk full.
+    /// Worth another try: no connection, busy, restarting.
     #[error("the database is not available")]
     Unavailable {
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Worth another try once somebody has freed space. Nothing of it was written.
+    #[error("the database's disk is full")]
+    Full {
         #[source]
         source: sqlx::Error,
     },
@@ -30,7 +36,7 @@ impl DatabaseError {
     /// Tells whether the same call may succeed later.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
     }
 
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
@@ -50,6 +56,7 @@ impl From<sqlx::Error> for DatabaseError {
                     error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some();
                 match if is_postgres { postgres_verdict(&code) } else { sqlite_verdict(&code) } {
                     Verdict::Later => Self::Unavailable { source },
+                    Verdict::Full => Self::Full { source },
                     Verdict::Broken => Self::Broken { source },
                     Verdict::Wrong => Self::Failed { reason: source.to_string() },
                 }
@@ -77,6 +84,7 @@ impl From<sqlx::migrate::MigrateError> for DatabaseError {
 
 enum Verdict {
     Later,
+    Full,
     Broken,
     Wrong,
 }
@@ -87,6 +95,7 @@ fn postgres_verdict(sql_state: &str) -> Verdict {
         "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "57014" | "25P03" => {
             Verdict::Later
         }
+        "53100" => Verdict::Full,
         // Damaged pages or indexes.
         "XX001" | "XX002" => Verdict::Broken,
         // Connection trouble, resources used up, errors of the system below.
@@ -97,9 +106,14 @@ fn postgres_verdict(sql_state: &str) -> Verdict {
 
 fn sqlite_verdict(extended_code: &str) -> Verdict {
     const PRIMARY_CODE: i32 = 0xff;
-    match extended_code.parse::<i32>().unwrap_or_default() & PRIMARY_CODE {
-        // Busy, locked, out of memory, disk full.
-        5 | 6 | 7 | 13 => Verdict::Later,
+    // The index of the write-ahead log cannot grow; nothing was written yet.
+    const IOERR_SHMSIZE: i32 = 4874;
+    let code = extended_code.parse::<i32>().unwrap_or_default();
+    match code & PRIMARY_CODE {
+        _ if code == IOERR_SHMSIZE => Verdict::Full,
+        13 => Verdict::Full,
+        // Busy, locked, out of memory.
+        5 | 6 | 7 => Verdict::Later,
         // Read-only, I/O error, corrupt, cannot open, not a database.
         8 | 10 | 11 | 14 | 26 => Verdict::Broken,
         _ => Verdict::Wrong,
@@ -114,7 +128,8 @@ mod tests {
     fn an_io_error_of_sqlite_breaks_the_store_and_a_full_disk_does_not() {
         const IOERR_FSYNC: &str = "1034";
         assert!(matches!(sqlite_verdict(IOERR_FSYNC), Verdict::Broken));
-        assert!(matches!(sqlite_verdict("13"), Verdict::Later));
+        assert!(matches!(sqlite_verdict("13"), Verdict::Full));
+        assert!(matches!(sqlite_verdict("4874"), Verdict::Full));
         assert!(matches!(sqlite_verdict("1"), Verdict::Wrong));
     }
 
@@ -122,6 +137,8 @@ mod tests {
     fn a_stopping_postgres_is_worth_another_try() {
         assert!(matches!(postgres_verdict("57P01"), Verdict::Later));
         assert!(matches!(postgres_verdict("08006"), Verdict::Later));
+        assert!(matches!(postgres_verdict("53300"), Verdict::Later));
+        assert!(matches!(postgres_verdict("53100"), Verdict::Full));
         assert!(matches!(postgres_verdict("42601"), Verdict::Wrong));
     }
 }

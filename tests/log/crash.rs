@@ -10,6 +10,7 @@ use std::{
 
 use projections::{
     database::Database,
+    error::DatabaseError,
     event_log::{AppendError, Appended, EventLog, Options},
     sql::SqlPool,
 };
@@ -303,6 +304,19 @@ async fn sqlite_log(place: &Place, retry_max: Duration) -> (sqlx::SqlitePool, Ev
 }
 
 #[tokio::test]
+async fn a_transaction_that_sqlite_took_back_is_no_end() {
+    let place = Place::sqlite();
+    let (connection, log) = sqlite_log(&place, Duration::from_millis(50)).await;
+    // What SQLite does by itself where a disk is full, behind the back of whoever began it.
+    let mut transaction = connection.begin().await.unwrap();
+    transaction.execute("ROLLBACK").await.unwrap();
+    drop(transaction);
+    let mut writer = Writer::new(1);
+    writer.append(&log, 3).await.unwrap();
+    assert_eq!(assert_whole(&log).await, 3);
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_appends_and_heals() {
     let place = Place::sqlite();
     let (connection, log) = sqlite_log(&place, Duration::from_millis(50)).await;
@@ -315,7 +329,9 @@ async fn a_full_disk_refuses_appends_and_heals() {
             break error;
         }
     };
-    assert!(matches!(full, AppendError::Unavailable { .. }), "{full:?}");
+    let is_full =
+        |error| matches!(error, AppendError::Unavailable { source: DatabaseError::Full { .. } });
+    assert!(is_full(full));
     assert_eq!(
         assert_whole(&log).await,
         writer.sequence,

@@ -55,6 +55,18 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The same with the write-ahead log in a folder of its own, which may be on another disk: in segments of
+    /// 1 MiB, and growing as long as nobody asks for a checkpoint.
+    pub fn start_with_wal(directory: &Path, wal: &Path, settings: &str) -> Result<Self> {
+        let mut cluster = Self::at(directory)?;
+        let wal = cluster.give(wal, "wal")?;
+        cluster.initialise_with(&["--wal-segsize=1", &format!("--waldir={}", wal.display())])?;
+        cluster.is_own = true;
+        let endless = "max_wal_size=10GB min_wal_size=2MB checkpoint_timeout=1d";
+        cluster.start_server(&format!("{endless} {settings}"))?;
+        Ok(cluster)
+    }
+
     fn at(directory: &Path) -> Result<Self> {
         let user = unprivileged_user()?;
         Ok(Self { bin: bin()?, directory: directory.to_path_buf(), user, is_own: false })
@@ -89,30 +101,45 @@ impl Cluster {
     fn prepare(&self) -> Result<()> {
         fs::create_dir_all(&self.directory)?;
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))?;
+        self.own(&self.directory)
+    }
+
+    /// Makes a folder of the server's in another.
+    fn give(&self, folder: &Path, name: &str) -> Result<PathBuf> {
+        let given = folder.join(name);
+        fs::create_dir(&given)?;
+        self.own(&given)?;
+        Ok(given)
+    }
+
+    fn own(&self, folder: &Path) -> Result<()> {
         if let Some(user) = &self.user {
             let id = |flag: &str| -> Result<u32> {
                 let output = Command::new("id").args([flag, user]).output()?;
                 Ok(String::from_utf8(output.stdout)?.trim().parse()?)
             };
-            chown(&self.directory, Some(id("-u")?), Some(id("-g")?))?;
+            chown(folder, Some(id("-u")?), Some(id("-g")?))?;
         }
         Ok(())
     }
 
     fn initialise(&self) -> Result<()> {
+        self.initialise_with(&[])
+    }
+
+    fn initialise_with(&self, more: &[&str]) -> Result<()> {
         self.prepare()?;
-        self.run(
-            "initdb",
-            &[
-                "--no-sync",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                &format!("--username={SERVER_USER}"),
-                "--pgdata",
-                &self.data(),
-            ],
-        )
+        let (user, data) = (format!("--username={SERVER_USER}"), self.data());
+        let ours = [
+            "--no-sync",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            &user,
+            "--pgdata",
+            &data,
+        ];
+        self.run("initdb", &[&ours, more].concat())
     }
 
     /// Starts the server over the files that are there.
@@ -125,6 +152,13 @@ impl Cluster {
         let options = format!("-k {directory}{settings}");
         let log = format!("{directory}/server.log");
         self.run("pg_ctl", &["start", "-w", "-D", &self.data(), "-o", &options, "-l", &log])
+    }
+
+    /// Whether it answers.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.run("pg_ctl", &["status", "-D", &self.data()]).is_ok()
+            && self.sql("postgres", "SELECT 1").is_ok()
     }
 
     /// Stops the server as if it had crashed; its connections are cut.
@@ -143,6 +177,15 @@ impl Cluster {
         Ok(self.url(&name))
     }
 
+    /// Makes an empty database whose tables are in a folder, which may be on another disk, and tells its URL.
+    pub fn database_in(&self, folder: &Path) -> Result<String> {
+        let tables = self.give(folder, "tables")?;
+        let space = format!("CREATE TABLESPACE elsewhere LOCATION '{}'", tables.display());
+        self.sql("postgres", &space)?;
+        self.sql("postgres", "CREATE DATABASE elsewhere TABLESPACE elsewhere")?;
+        Ok(self.url("elsewhere"))
+    }
+
     /// The URL of a database of this server.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{SERVER_USER}@localhost/{database}?host={}", self.directory.display())
@@ -158,11 +201,6 @@ impl Cluster {
 
     fn data(&self) -> String {
         self.directory.join("data").display().to_string()
-    }
-
-    fn is_running(&self) -> bool {
-        self.run("pg_ctl", &["status", "-D", &self.data()]).is_ok()
-            && self.sql("postgres", "SELECT 1").is_ok()
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {

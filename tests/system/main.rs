@@ -10,6 +10,7 @@ mod bad_machine;
 mod browser;
 mod command_line;
 mod doors;
+mod full_disk;
 mod permission;
 mod projections;
 mod replay;

@@ -5,7 +5,10 @@
 //! what was handed over first is on disk first, or together with what came later.
 
 use futures_util::future::BoxFuture;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{
+    Connection as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{journal::JournalError, tasks};
@@ -84,6 +87,18 @@ async fn run(pool: SqlitePool, mut changes: mpsc::Receiver<Change>) {
     }
 }
 
+/// Opens the only connection that writes.
+///
+/// SQLite itself takes a transaction back when the disk is full. The connection does not learn of it, and would
+/// never begin another one: it is replaced.
+pub(super) async fn open(options: SqliteConnectOptions) -> sqlx::Result<SqlitePool> {
+    let pool = SqlitePoolOptions::new().max_connections(1).before_acquire(|connection, _| {
+        let is_usable = !connection.is_in_transaction();
+        Box::pin(std::future::ready(Ok(is_usable)))
+    });
+    pool.connect_with(options).await
+}
+
 /// Commits all or nothing: what makes one change fail is a disk that is full or broken.
 async fn commit(
     pool: &SqlitePool,
@@ -106,4 +121,19 @@ async fn commit(
     }
     outcome?;
     transaction.commit().await.map_err(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Executor as _, sqlite::SqliteConnectOptions};
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_took_back_is_no_end() {
+        let options = SqliteConnectOptions::new().filename(":memory:");
+        let pool = super::open(options).await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        transaction.execute("ROLLBACK").await.unwrap();
+        drop(transaction);
+        pool.begin().await.unwrap().commit().await.unwrap();
+    }
 }

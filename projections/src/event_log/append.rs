@@ -106,7 +106,9 @@ pub enum AppendError {
 impl From<DatabaseError> for AppendError {
     fn from(source: DatabaseError) -> Self {
         match source {
-            DatabaseError::Unavailable { .. } => Self::Unavailable { source },
+            DatabaseError::Unavailable { .. } | DatabaseError::Full { .. } => {
+                Self::Unavailable { source }
+            }
             other => Self::Failed { reason: describe(&other) },
         }
     }

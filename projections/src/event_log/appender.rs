@@ -146,7 +146,9 @@ impl Appender {
                 Err(error) => return Err(error),
             };
             is_first = false;
-            if self.is_away || Instant::now() + pause > deadline {
+            // Somebody has to free space first, which takes longer than anybody waits.
+            let is_full = matches!(error, DatabaseError::Full { .. });
+            if is_full || self.is_away || Instant::now() + pause > deadline {
                 self.is_away = true;
                 return Err(CommitError::Unavailable(error));
             }
@@ -211,9 +213,15 @@ fn own_after_all(appends: &[Prepared], mut outcomes: Outcomes) -> Outcomes {
 
 fn to_append_error(error: &CommitError) -> AppendError {
     match error {
-        CommitError::Unavailable(error) => AppendError::Unavailable {
-            source: DatabaseError::Unavailable { source: sqlx::Error::Protocol(describe(error)) },
-        },
+        CommitError::Unavailable(error) => {
+            // Several are told of one error.
+            let source = sqlx::Error::Protocol(describe(error));
+            let source = match error {
+                DatabaseError::Full { .. } => DatabaseError::Full { source },
+                _ => DatabaseError::Unavailable { source },
+            };
+            AppendError::Unavailable { source }
+        }
         CommitError::Fenced => AppendError::Fenced,
         CommitError::Rejected(reason) | CommitError::Broken(reason) => {
             AppendError::Failed { reason: reason.clone() }

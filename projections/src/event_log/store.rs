@@ -35,7 +35,9 @@ pub(super) enum CommitError {
 impl From<DatabaseError> for CommitError {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Unavailable { .. } => Self::Unavailable(error),
+            DatabaseError::Unavailable { .. } | DatabaseError::Full { .. } => {
+                Self::Unavailable(error)
+            }
             DatabaseError::Broken { .. } => Self::Broken(describe(&error)),
             DatabaseError::Duplicate { .. } | DatabaseError::Failed { .. } => {
                 Self::Rejected(describe(&error))

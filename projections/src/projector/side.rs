@@ -76,9 +76,9 @@ enum Refusal {
 impl From<DatabaseError> for Refusal {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Unavailable { .. } | DatabaseError::Broken { .. } => {
-                Self::Database(error)
-            }
+            DatabaseError::Unavailable { .. }
+            | DatabaseError::Full { .. }
+            | DatabaseError::Broken { .. } => Self::Database(error),
             DatabaseError::Duplicate { .. } | DatabaseError::Failed { .. } => {
                 Self::Bad(describe(&error))
             }
