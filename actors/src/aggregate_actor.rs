@@ -38,6 +38,8 @@ mod snapshot;
 /// How often a command is decided again because another replica was faster.
 const DECISIONS_MAX: usize = 5;
 const EVENTS_PER_READ: usize = 512;
+/// How long an actor whose log is away answers with that, before the next one looks again.
+const AWAY_PERIOD: Duration = Duration::from_millis(100);
 const IDLE_PERIOD_MAX: Duration = Duration::from_secs(300);
 const IDLE_CHECK_PERIOD: Duration = Duration::from_secs(60);
 
@@ -122,7 +124,12 @@ impl<A: EventSourced> Actor for AggregateActor<A> {
             if let Err(error) = &loaded {
                 tracing::error!(stream = %actor.stream, %error, "a stream could not be loaded");
             }
-            actor.settle(loaded, ctx);
+            if loaded.as_ref().is_err_and(is_lost) {
+                // Who waits already hears why. Were it to leave at once, they would only see it die.
+                ctx.run_later(AWAY_PERIOD, |_, ctx| ctx.stop());
+            }
+            actor.folded = loaded;
+            actor.keep(ctx);
         }));
         ctx.run_interval(IDLE_CHECK_PERIOD, |actor, ctx| {
             if actor.last_used.elapsed() > IDLE_PERIOD_MAX {
@@ -135,13 +142,15 @@ impl<A: EventSourced> Actor for AggregateActor<A> {
 impl<A: EventSourced> AggregateActor<A> {
     /// Takes the state that a command led to, or leaves if nobody knows what it is now.
     fn settle(&mut self, folded: Result<Folded<A>, DispatchError>, ctx: &mut Context<Self>) {
-        let is_lost =
-            matches!(&folded, Err(error) if !matches!(error, DispatchError::Damaged { .. }));
-        self.folded = folded;
-        self.keep(ctx);
-        if is_lost {
+        if self.folded.is_err() {
+            // There was no state to begin with; this one leaves of itself.
+            return;
+        }
+        if folded.as_ref().is_err_and(is_lost) {
             ctx.stop();
         }
+        self.folded = folded;
+        self.keep(ctx);
     }
 }
 
@@ -203,6 +212,11 @@ impl<A: EventSourced> Handler<Ask<A>> for AggregateActor<A> {
             let _ = message.reply.send(answer);
         })))
     }
+}
+
+/// Whether an error leaves nobody knowing what the log holds.
+fn is_lost(error: &DispatchError) -> bool {
+    !matches!(error, DispatchError::Damaged { .. })
 }
 
 impl<A: Default> Default for Folded<A> {
