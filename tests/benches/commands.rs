@@ -20,6 +20,10 @@ use crate::dispatch::{Alone, our_rate, rate, start, start_peer, theirs};
 #[path = "shared/dispatch.rs"]
 mod dispatch;
 
+/// As in `sam`; for the peers in this program too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const N_ROUNDS: usize = 5;
 const N_AGGREGATES: [usize; 3] = [1, 8, 64];
 

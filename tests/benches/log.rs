@@ -42,6 +42,10 @@ mod serve;
 #[path = "log/slow_disk.rs"]
 mod slow_disk;
 
+/// As in `sam`; for the peers in this program too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PARTS: [&str; 6] = ["appends", "slow-disk", "latency", "rebuild", "idle", "last-page"];
 
 /// How much is measured.
@@ -66,11 +70,11 @@ const FULL: Sizes = Sizes {
     n_messages: 1_000_000,
     n_known: 100_000,
     n_actors: 20_000,
-    n_seconds: 20,
+    n_seconds: 6,
 };
 /// As many aggregates as ever: less could not be told from what memory differs by in any two processes.
 const QUICK: Sizes =
-    Sizes { n_rounds: 3, n_events: 20_000, n_messages: 20_000, n_seconds: 5, ..FULL };
+    Sizes { n_rounds: 3, n_events: 20_000, n_messages: 20_000, n_seconds: 3, ..FULL };
 
 impl Sizes {
     fn of(words: &[String]) -> Result<Self> {

@@ -1,7 +1,9 @@
 //! The one task of a process that appends.
 //!
 //! It takes whatever queued while the previous batch was committing, without waiting for more: under
-//! load batches grow by themselves, and a lone append is not delayed.
+//! load batches grow by themselves, and a lone append is not delayed. To wait for those that were answered
+//! together makes batches twice as large and the whole slower: half of the callers decide while the commit of
+//! the other half is on its way.
 //!
 //! When the database goes away the outcome of the batch may be unknown. It is then committed again:
 //! taking the head lock waits for the old transaction to end, and what that one recorded is found by
@@ -27,7 +29,12 @@ use crate::{
     },
 };
 
-const LIMITS: Limits = Limits { rows_max: 512, bytes_max: 1 << 20, project_rows_max: 64 };
+const LIMITS: Limits = Limits {
+    rows_max: 512,
+    bytes_max: 1 << 20,
+    project_rows_max: 64,
+    project_rows_in_company_max: 8,
+};
 
 /// How many appends are taken out of the channel at most; the rest waits in it, and then at the door.
 const WAITING_MAX: usize = 4096;

@@ -1,11 +1,19 @@
 //! Appends that wait for the next commit, fair between projects.
 //!
 //! A batch takes one append of each project in turn until it is full, so a project that writes a lot
-//! fills what the others leave, and no more than its share of one commit.
+//! fills what the others leave, and no more than its share of one commit. In company, which is while several
+//! projects write, that share is small: whoever comes next waits for all of that commit before its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
+    time::{Duration, Instant},
+};
 
 use uuid::Uuid;
+
+/// How long a project counts as company after it wrote, at least; at most twice as long.
+const COMPANY_PERIOD: Duration = Duration::from_secs(1);
 
 /// What a batch is limited by.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +22,8 @@ pub(super) struct Limits {
     pub(super) bytes_max: usize,
     /// Rows of one project. Appends of no project have no such limit.
     pub(super) project_rows_max: usize,
+    /// The same in company.
+    pub(super) project_rows_in_company_max: usize,
 }
 
 /// What an append weighs against the limits.
@@ -30,11 +40,42 @@ pub(super) struct FairQueue<T> {
     /// The lanes with something in them; the first one is served next.
     turns: VecDeque<Option<Uuid>>,
     len: usize,
+    company: Company,
+}
+
+/// Which projects wrote of late.
+#[derive(Debug)]
+struct Company {
+    now: HashSet<Uuid>,
+    before: HashSet<Uuid>,
+    since: Instant,
+}
+
+impl Company {
+    fn new() -> Self {
+        Self { now: HashSet::new(), before: HashSet::new(), since: Instant::now() }
+    }
+
+    fn note(&mut self, project: Uuid, now: Instant) {
+        let elapsed = now - self.since;
+        if elapsed >= COMPANY_PERIOD {
+            self.before = mem::take(&mut self.now);
+            self.since = now;
+        }
+        if elapsed >= 2 * COMPANY_PERIOD {
+            self.before.clear();
+        }
+        self.now.insert(project);
+    }
+
+    fn is_there(&self) -> bool {
+        self.now.len() > 1 || self.before.len() > 1 || !self.before.is_subset(&self.now)
+    }
 }
 
 impl<T> FairQueue<T> {
     pub(super) fn new() -> Self {
-        Self { lanes: HashMap::new(), turns: VecDeque::new(), len: 0 }
+        Self { lanes: HashMap::new(), turns: VecDeque::new(), len: 0, company: Company::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,6 +87,9 @@ impl<T> FairQueue<T> {
     }
 
     pub(super) fn push(&mut self, weight: Weight, item: T) {
+        if let Some(project) = weight.project {
+            self.company.note(project, Instant::now());
+        }
         let lane = self.lanes.entry(weight.project).or_default();
         if lane.is_empty() {
             self.turns.push_back(weight.project);
@@ -57,6 +101,10 @@ impl<T> FairQueue<T> {
     /// Takes the next batch. One append always fits, however large it is.
     pub(super) fn take(&mut self, limits: Limits) -> Vec<T> {
         let mut batch = Vec::new();
+        let project_rows_max = match self.company.is_there() {
+            true => limits.project_rows_in_company_max,
+            false => limits.project_rows_max,
+        };
         let (mut n_rows, mut n_bytes) = (0, 0);
         let mut taken: HashMap<Option<Uuid>, usize> = HashMap::new();
         let mut waiting = VecDeque::new();
@@ -68,7 +116,7 @@ impl<T> FairQueue<T> {
                 && n_bytes + weight.n_bytes <= limits.bytes_max;
             let is_fair = project.is_none()
                 || *of_project == 0
-                || *of_project + weight.n_rows <= limits.project_rows_max;
+                || *of_project + weight.n_rows <= project_rows_max;
             let is_taken = batch.is_empty() || (is_fitting && is_fair);
             if !is_taken {
                 // This lane has to wait for the next batch; a smaller append of another may still fit.
@@ -96,9 +144,14 @@ impl<T> FairQueue<T> {
 mod tests {
     use uuid::Uuid;
 
-    use super::{FairQueue, Limits, Weight};
+    use super::{COMPANY_PERIOD, Company, FairQueue, Limits, Weight};
 
-    const LIMITS: Limits = Limits { rows_max: 10, bytes_max: 1000, project_rows_max: 4 };
+    const LIMITS: Limits = Limits {
+        rows_max: 10,
+        bytes_max: 1000,
+        project_rows_max: 8,
+        project_rows_in_company_max: 4,
+    };
 
     fn weight(project: u128, n_rows: usize, n_bytes: usize) -> Weight {
         Weight { project: Some(Uuid::from_u128(project)), n_rows, n_bytes }
@@ -115,6 +168,29 @@ mod tests {
         assert!(batch.contains(&("quiet", 0)));
         assert_eq!(batch.iter().filter(|(who, _)| *who == "busy").count(), 4);
         assert_eq!(queue.len(), 96);
+    }
+
+    #[test]
+    fn a_project_is_company_for_a_while() {
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut company = Company::new();
+        let mut note = |project, n_periods| {
+            company.note(project, company.since + n_periods * COMPANY_PERIOD);
+            company.is_there()
+        };
+        assert!(!note(one, 0));
+        assert!(note(other, 0), "another one wrote just now");
+        assert!(note(other, 1));
+        assert!(!note(other, 1), "that was long ago");
+        assert!(note(one, 1));
+        assert!(!note(one, 5));
+    }
+
+    #[test]
+    fn who_is_alone_has_a_larger_share() {
+        let mut queue = FairQueue::new();
+        (0..100).for_each(|n| queue.push(weight(1, 1, 1), n));
+        assert_eq!(queue.take(LIMITS).len(), 8);
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(crate) async fn start(folder: &Folder, name: &str, url: &str) -> Result<Syst
 
 /// Ours without anything that follows the log, as the peer is without queries.
 pub(crate) struct Alone {
-    write_side: WriteSide,
+    pub(crate) write_side: WriteSide,
     database: Database,
     owner: AccountId,
 }
