@@ -27,8 +27,12 @@ pub enum Account {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountCommand {
-    Register { name: String },
-    Rename { name: String },
+    Register {
+        name: String,
+    },
+    Rename {
+        name: String,
+    },
     /// Erases its projects and destroys its secrets, for ever.
     RequestErasure,
     RecordErased,
@@ -37,8 +41,12 @@ pub enum AccountCommand {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountEvent {
-    Registered { name: String },
-    Renamed { name: String },
+    Registered {
+        name: String,
+    },
+    Renamed {
+        name: String,
+    },
     ErasureRequested,
     /// From here on nothing is left of it but what the log says.
     Erased,

@@ -70,18 +70,21 @@ impl Process for EraseAccount {
             }
             (
                 _,
-                What::Happened(Event::Credential(credential, CredentialEvent::Stored { owner, .. })),
+                What::Happened(Event::Credential(
+                    credential,
+                    CredentialEvent::Stored { owner, .. },
+                )),
             ) => {
                 let remove = CredentialCommand::Remove { owner: *owner };
                 [Intent::tell((*credential, remove)).beside()].into()
             }
-            (
-                Self::SigningOut { account },
-                What::Ran(Effect::EndSignIns { .. }, Outcome::Done),
-            ) => [erase_projects(*account, &seen)].into(),
-            (Self::Emptying { account }, What::Ran(Effect::EraseProjects { .. }, Outcome::Done)) => {
-                [destroy_secrets(*account)].into()
+            (Self::SigningOut { account }, What::Ran(Effect::EndSignIns { .. }, Outcome::Done)) => {
+                [erase_projects(*account, &seen)].into()
             }
+            (
+                Self::Emptying { account },
+                What::Ran(Effect::EraseProjects { .. }, Outcome::Done),
+            ) => [destroy_secrets(*account)].into(),
             (
                 Self::Destroying { account },
                 What::Ran(Effect::DestroySecrets { .. }, Outcome::Done),
@@ -106,13 +109,13 @@ impl Process for EraseAccount {
                 Self::Idle,
                 What::Happened(Event::Account(account, AccountEvent::ErasureRequested)),
             ) => Self::SigningOut { account: *account },
-            (
-                Self::SigningOut { account },
-                What::Ran(Effect::EndSignIns { .. }, Outcome::Done),
-            ) => Self::Emptying { account: *account },
-            (Self::Emptying { account }, What::Ran(Effect::EraseProjects { .. }, Outcome::Done)) => {
-                Self::Destroying { account: *account }
+            (Self::SigningOut { account }, What::Ran(Effect::EndSignIns { .. }, Outcome::Done)) => {
+                Self::Emptying { account: *account }
             }
+            (
+                Self::Emptying { account },
+                What::Ran(Effect::EraseProjects { .. }, Outcome::Done),
+            ) => Self::Destroying { account: *account },
             (Self::Destroying { .. }, What::Ran(Effect::DestroySecrets { .. }, Outcome::Done)) => {
                 Self::Over
             }
