@@ -201,7 +201,7 @@ async fn execution(world: &World, id: ExecutionId) -> Execution {
 }
 
 async fn settings_of_people(world: &World) {
-    let owner = world.system().owner;
+    let owner = world.system().owner();
     send(world, (owner, AccountCommand::Rename { name: "Ada L.".to_owned() })).await;
     send(world, (world.project, ProjectCommand::Rename { name: "shop".to_owned() })).await;
     let vm_size = Some("small".to_owned());
@@ -221,7 +221,7 @@ async fn settings_of_people(world: &World) {
 
 /// Said to streams of their own, for what the simulated machine never does.
 async fn what_no_story_comes_by(world: &World) {
-    let owner = world.system().owner;
+    let owner = world.system().owner();
     let spec = NodeSpec { owner, provider: ProviderKind::Simulated, name: "broken".to_owned() };
     let node = NodeId(random::uuid());
     send(world, (node, NodeCommand::Request { spec })).await;
