@@ -42,7 +42,7 @@ use crate::support::{Directory, Place, on_both};
 const SWITCH: &str = "SAM_GOLDEN_EXPECTED";
 
 /// The newest migrations of the versions that have a golden log: log and views.
-const RELEASED: [(&str, usize, usize); 2] = [("0.1", 2, 9), ("0.2", 5, 16)];
+const RELEASED: [(&str, usize, usize); 3] = [("0.1", 2, 9), ("0.2", 5, 16), ("0.3", 5, 16)];
 
 on_both! {
     each_golden_log_fills_the_read_models_as_it_always_did

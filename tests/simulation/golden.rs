@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
 
 use domain::{
-    account::AccountCommand,
+    account::{Account, AccountCommand},
     agent_protocol::{PermissionPolicy, TextKind},
     credential::{CredentialCommand, CredentialKind},
     event::{Command, registry},
@@ -98,6 +98,16 @@ async fn play() -> World {
             world.clock.advance(Duration::from_secs(20));
             let project = world.system().dispatcher.state::<Project>(world.project.0).await;
             matches!(&*project.unwrap(), Project::Erased { .. })
+        })
+        .await;
+    world.rest().await;
+    let owner = world.system().owner();
+    send(&world, (owner, AccountCommand::RequestErasure)).await;
+    world
+        .until("the erasure of the account", async || {
+            world.clock.advance(Duration::from_secs(20));
+            let account = world.system().dispatcher.state::<Account>(owner.0).await;
+            *account.unwrap() == Account::Erased
         })
         .await;
     world.rest().await;
