@@ -42,7 +42,8 @@ pub(crate) async fn survive(store: Store, point: &str, what: What) -> Result<boo
             ("account".to_owned(), account["name"].clone(), format!("accounts/{id}"), 3)
         }
     };
-    let erased = erase(&mut world, &path, &json!({ "confirm": confirm }), &told);
+    let body = json!({ "confirm": confirm });
+    let erased = erase(&mut world, &path, &body, &told);
     let played = tokio::time::timeout(ROUND, erased).await;
     played.context("it hangs").and_then(|played| played)?;
     let ledger = std::fs::read_to_string(world.data_dir().join("erasures.ndjson"))?;
