@@ -77,6 +77,7 @@ impl Credentials {
         let secret = secret.trim();
         check(secret)?;
         let owner = caller.account;
+        self.dispatcher.check_account(owner).await?;
         let id = credential_of(owner, kind);
         // First the secret: an event without one would be a promise that nobody keeps.
         self.sealing.put_secret(id.0, &label(owner, kind), secret).await?;

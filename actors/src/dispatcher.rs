@@ -14,12 +14,13 @@ use std::{
 
 use actix::{Actor as _, Addr, ArbiterHandle, dev::ToEnvelope, prelude::SendError};
 use domain::{
-    account::Account,
+    account::{Account, AccountError},
     credential::Credential,
     event::Command,
-    event_sourced::EventSourced,
+    event_sourced::{EventSourced, refusal_code},
     execution::Execution,
     idea::{Idea, IdeaCommand},
+    ids::AccountId,
     node::Node,
     project::Project,
     session::{Session, SessionCommand},
@@ -254,6 +255,18 @@ impl Dispatcher {
         let answer = A::streams(self).ask(id).await;
         self.shared.damaged.note(&StreamId::new(A::TYPE, id), &answer).await;
         Ok(answer?.state)
+    }
+
+    /// Refuses an account that is erased, or about to be: nothing new begins in its name.
+    pub async fn check_account(&self, account: AccountId) -> Result<(), DispatchError> {
+        if self.state::<Account>(account.0).await?.is_gone() {
+            let refusal = AccountError::Erased;
+            return Err(DispatchError::Refused {
+                code: refusal_code(&refusal),
+                reason: refusal.to_string(),
+            });
+        }
+        Ok(())
     }
 
     /// Streams that could not be folded.

@@ -86,6 +86,12 @@ impl Effects {
             }
             Effect::DestroyTexts { project } => self.erasure.destroy_texts(*project).await,
             Effect::NameErasedStreams { project } => self.erasure.name_streams(key, *project).await,
+            Effect::EndSignIns { account } => self.erasure.end_sign_ins(*account).await,
+            Effect::EraseProjects { account, until } => {
+                let is_late = self.timer.until(*until);
+                self.erasure.erase_projects(key, *account, is_late).await
+            }
+            Effect::DestroySecrets { account } => self.erasure.destroy_secrets(key, *account).await,
             Effect::SummariseTitle { idea, description, until } => {
                 let performed: Performed = tokio::select! {
                     biased;

@@ -8,16 +8,20 @@
 //! A database that is older than the file, because a backup was restored, is brought up to the ledger before
 //! anything reads a text ([`Eraser::respect_ledger`]).
 //!
+//! An account is erased by the same ledger: its credentials and itself get entries of their own, see
+//! `erasure/account.rs`.
+//!
 //! Not erased here: what was pushed to the repository, and payloads of events (`ops/evolution.md` says which
 //! words these have).
 //!
-//! Read next: `erasure/file.rs`; `domain/src/process/erase_project.rs` for who asks for which step.
+//! Read next: `erasure/file.rs`, `erasure/account.rs`; `domain/src/process/erase_project.rs` for who asks for which step.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use crash_point::crash_point;
 use domain::{
+    account::{Account, AccountCommand},
     agent_protocol::RefusalKind,
     event::Command,
     execution::ExecutionCommand,
@@ -31,12 +35,12 @@ use projections::{
     chat_search::Index,
     checkpoint::Checkpoints,
     database::Database,
-    erasure_ledger::{ErasureLedger, NO_HASH, PROJECT, PURPOSE, SignedErasure},
+    erasure_ledger::{ACCOUNT, ErasureLedger, NO_HASH, PROJECT, PURPOSE, SignedErasure},
     error::DatabaseError,
     event_log::{Cause, EventLog, Position, StreamId},
     idea_board, project_overview, workspace_list,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 use crate::{
@@ -51,6 +55,7 @@ use crate::{
     signing::SigningKey,
 };
 
+mod account;
 pub mod file;
 
 /// While waiting for executions to end: not less often than this, for read models have no bell.
@@ -58,6 +63,7 @@ const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// How long one attempt waits for the index of words.
 const INDEX_PERIOD_MAX: Duration = Duration::from_secs(60);
 const EVENTS_PER_READ: usize = 512;
+const PROCESS: &str = "process/erase_project";
 /// What tells of a project's streams.
 const READ_MODELS: [&str; 4] =
     ["idea_board", "execution_timeline", "chat_transcript", "workspace_list"];
@@ -92,6 +98,8 @@ pub struct Eraser {
     pub installation: InstallationId,
     pub file: LedgerFile,
     pub clock: SharedClock,
+    /// Entries follow one another: two erasures at once would sign the same number.
+    pub one_at_a_time: Arc<Mutex<()>>,
 }
 
 impl Eraser {
@@ -111,6 +119,7 @@ impl Eraser {
             installation: signed_by.1,
             file: LedgerFile::of(&settings.data_dir),
             clock: Arc::clone(&settings.clock),
+            one_at_a_time: Arc::default(),
         }
     }
 
@@ -142,16 +151,26 @@ impl Eraser {
         self.file.append(missing).await
     }
 
-    /// Has projects erased whose stream does not say so: it may be from before.
+    /// Has projects and accounts erased whose stream does not say so: it may be from before.
     pub(crate) async fn ask_again(&self, dispatcher: &Dispatcher) -> Result<(), ErasureError> {
         for entry in ErasureLedger::new(&self.database).list().await? {
-            let project = ProjectId(entry.subject);
-            if entry.kind == PROJECT
-                && let Project::Linked { .. } = &*dispatcher.state::<Project>(project.0).await?
-            {
-                let caller = self.caller(derived(entry.subject, "erased in the ledger"), None);
-                dispatcher.send(&caller, (project, ProjectCommand::Erase), Vec::new()).await?;
-            }
+            let subject = entry.subject;
+            let command: Command = match entry.kind.as_str() {
+                PROJECT => match &*dispatcher.state::<Project>(subject).await? {
+                    Project::Linked { .. } => (ProjectId(subject), ProjectCommand::Erase).into(),
+                    _ => continue,
+                },
+                ACCOUNT => match &*dispatcher.state::<Account>(subject).await? {
+                    Account::Registered { .. } => {
+                        (AccountId(subject), AccountCommand::RequestErasure).into()
+                    }
+                    _ => continue,
+                },
+                // A credential's entry was followed by its account's.
+                _ => continue,
+            };
+            let caller = caller(PROCESS, derived(subject, "erased in the ledger"), None);
+            dispatcher.send(&caller, command, Vec::new()).await?;
         }
         Ok(())
     }
@@ -173,14 +192,15 @@ impl Eraser {
         )))
     }
 
-    /// Enters a project in the ledger, outside the database first, and destroys its texts.
-    pub async fn erase(&self, project: ProjectId) -> Result<(), ErasureError> {
+    /// Enters somebody in the ledger, outside the database first, and destroys what can be read of them.
+    pub async fn erase(&self, kind: &str, subject: Uuid) -> Result<(), ErasureError> {
+        let _one_at_a_time = self.one_at_a_time.lock().await;
         self.respect_ledger().await?;
         let ledger = ErasureLedger::new(&self.database);
-        let entry = match ledger.find(project.0).await? {
+        let entry = match ledger.find(subject).await? {
             Some(entry) => entry,
             None => {
-                let entry = self.sign(project, &ledger.list().await?).await?;
+                let entry = self.sign((kind, subject), &ledger.list().await?).await?;
                 crash_point!("erasure.before_written");
                 self.file.append(vec![entry.clone()]).await?;
                 crash_point!("erasure.after_written");
@@ -197,13 +217,13 @@ impl Eraser {
         crash_point!("erasure.after_destroyed");
         let n_emptied = ledger.empty_contents(entry.subject).await?;
         crash_point!("erasure.after_emptied");
-        tracing::info!(kind = entry.kind, subject = %entry.subject, n_emptied, "texts destroyed");
+        tracing::info!(kind = entry.kind, subject = %entry.subject, n_emptied, "destroyed");
         Ok(())
     }
 
     async fn sign(
         &self,
-        project: ProjectId,
+        (kind, subject): (&str, Uuid),
         before: &[SignedErasure],
     ) -> Result<SignedErasure, ErasureError> {
         let now = self.clock.now();
@@ -211,8 +231,8 @@ impl Eraser {
         let mut entry = SignedErasure {
             installation: self.installation.0,
             number: last.map_or(1, |last| last.number + 1),
-            kind: PROJECT.to_owned(),
-            subject: project.0,
+            kind: kind.to_owned(),
+            subject,
             position: self.log.head().await?,
             previous: last.map_or(NO_HASH, SignedErasure::digest),
             at: DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now),
@@ -221,15 +241,16 @@ impl Eraser {
         entry.signature = self.key.sign(PURPOSE, &entry.message());
         Ok(entry)
     }
+}
 
-    fn caller(&self, command: Uuid, key: Option<Uuid>) -> Caller {
-        Caller {
-            actor: "process/erase_project".to_owned(),
-            account: AccountId(Uuid::nil()),
-            command: CommandId(command),
-            correlation: key.unwrap_or(command),
-            causation: key.map(Cause::Command),
-        }
+/// Who does it: a process, by its name.
+fn caller(actor: &str, command: Uuid, key: Option<Uuid>) -> Caller {
+    Caller {
+        actor: actor.to_owned(),
+        account: AccountId(Uuid::nil()),
+        command: CommandId(command),
+        correlation: key.unwrap_or(command),
+        causation: key.map(Cause::Command),
     }
 }
 
@@ -251,7 +272,7 @@ impl Erasure {
         is_late: impl Future<Output = ()>,
     ) -> Outcome {
         let ended = async {
-            self.shown().await?;
+            self.shown(&READ_MODELS).await?;
             while !self.has_ended(key, project).await? {
                 tokio::time::sleep(LOOK_PERIOD).await;
             }
@@ -273,7 +294,7 @@ impl Erasure {
         for idea in idea_board::list(database, project).await? {
             if let (Stage::Executing, Some(execution)) = (idea.stage, idea.execution) {
                 has_ended = false;
-                self.tell(key, execution.0, (execution, ExecutionCommand::Cancel)).await?;
+                self.tell(PROCESS, key, execution.0, (execution, ExecutionCommand::Cancel)).await?;
             }
         }
         let is_there = has_ended;
@@ -286,7 +307,7 @@ impl Erasure {
             if is_there && workspace.state != Phase::Stopping {
                 let reason = "the project is being erased".to_owned();
                 let stop = WorkspaceCommand::Stop { reason };
-                self.tell(key, workspace.id.0, (workspace.id, stop)).await?;
+                self.tell(PROCESS, key, workspace.id.0, (workspace.id, stop)).await?;
             }
         }
         Ok(has_ended)
@@ -295,11 +316,12 @@ impl Erasure {
     /// A refusal is as good: it is looked at again.
     async fn tell(
         &self,
+        actor: &str,
         key: Uuid,
         subject: Uuid,
         command: impl Into<Command>,
     ) -> Result<(), ErasureError> {
-        let caller = self.eraser.caller(derived(key, &subject.to_string()), Some(key));
+        let caller = caller(actor, derived(key, &subject.to_string()), Some(key));
         match self.dispatcher.send(&caller, command, Vec::new()).await {
             Ok(_) | Err(DispatchError::Refused { .. }) => Ok(()),
             Err(error) => Err(error.into()),
@@ -307,18 +329,18 @@ impl Erasure {
     }
 
     pub(crate) async fn destroy_texts(&self, project: ProjectId) -> Outcome {
-        outcome(self.eraser.erase(project).await)
+        outcome(self.eraser.erase(PROJECT, project.0).await)
     }
 
     /// Records which streams the project had, as far as that is not recorded yet.
     pub(crate) async fn name_streams(&self, key: Uuid, project: ProjectId) -> Outcome {
         let named = async {
-            self.shown().await?;
+            self.shown(&READ_MODELS).await?;
             let streams = project_overview::streams(&self.eraser.database, project).await?;
             let (n_parts, recorded) = self.recorded(project).await?;
             for (part, streams) in (n_parts + 1..).zip(parts(&streams, &recorded)) {
                 let command = derived(key, &format!("part {part}"));
-                let caller = self.eraser.caller(command, Some(key));
+                let caller = caller(PROCESS, command, Some(key));
                 let record =
                     ProjectCommand::RecordErasedStreams { part, streams: Box::new(streams) };
                 self.dispatcher.send(&caller, (project, record), Vec::new()).await?;
@@ -364,7 +386,7 @@ impl Erasure {
     }
 
     /// Waits until the read models show the log, and refuses one that stands still.
-    async fn shown(&self) -> Result<(), ErasureError> {
+    async fn shown(&self, read_models: &[&str]) -> Result<(), ErasureError> {
         let head = self.eraser.log.head().await?;
         let mut projected = self.projected.clone();
         let shown = projected.wait_for(|position| *position >= head).await;
@@ -372,10 +394,10 @@ impl Erasure {
         let checkpoints = Checkpoints::new(&self.eraser.database).list().await?;
         let parked = checkpoints
             .iter()
-            .find(|it| it.parked.is_some() && READ_MODELS.contains(&it.name.as_str()));
+            .find(|it| it.parked.is_some() && read_models.contains(&it.name.as_str()));
         match parked {
             Some(parked) => Err(ErasureError::Refused(format!(
-                "the read model {} stands still, so nobody knows which streams the project has",
+                "the read model {} stands still, so nobody knows what there is to be erased",
                 parked.name
             ))),
             None => Ok(()),

@@ -53,7 +53,7 @@ pub enum SealingError {
     #[error("{what} cannot be decrypted")]
     Unreadable { what: String },
     /// Nothing is written for it any more, and nothing can be read.
-    #[error("the texts of this project were erased")]
+    #[error("its project or its account was erased")]
     Erased,
     #[error("the master key {path}: {reason}")]
     MasterKey { path: String, reason: String },
@@ -153,7 +153,7 @@ impl Sealing {
         self.texts(&[content.id]).await?.remove(&content.id).ok_or_else(what)
     }
 
-    /// Stores a secret under an id; the label says whose it is and what for.
+    /// Stores a secret under an id; the label says whose it is and what for. Refused where it was erased.
     pub async fn put_secret(
         &self,
         id: Uuid,
@@ -164,7 +164,8 @@ impl Sealing {
         let (nonce, ciphertext) = cipher.seal(secret.as_bytes(), label.as_bytes());
         let label = label.to_owned();
         let sealed = SealedSecret { id, key_id, nonce: nonce.into(), ciphertext, label };
-        Ok(self.shared.vault.put(&sealed).await?)
+        let is_stored = self.shared.vault.put_unless_erased(&sealed).await?;
+        if is_stored { Ok(()) } else { Err(SealingError::Erased) }
     }
 
     /// Reads a secret, if it is there under this label.
@@ -190,8 +191,12 @@ impl Sealing {
         for sealed in self.shared.vault.list().await? {
             if sealed.key_id != new.id {
                 let secret = self.open_secret(&sealed, &sealed.label).await?;
-                self.put_secret(sealed.id, &sealed.label, &secret).await?;
-                n_moved += 1;
+                match self.put_secret(sealed.id, &sealed.label, &secret).await {
+                    Ok(()) => n_moved += 1,
+                    // Meanwhile; with the old key goes nothing that is still there.
+                    Err(SealingError::Erased) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         for old in self.shared.keys.list().await? {

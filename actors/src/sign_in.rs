@@ -2,15 +2,22 @@
 //!
 //! Both are random tokens of which only the hash is stored. Each start revokes the links of the last
 //! one; cookies live on until they have not been used for a month.
+//!
+//! An installation has one owner. Once that account is erased, the next start or the next link makes another,
+//! under another id: nothing of the old one is the new one's.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use domain::{
-    account::AccountCommand,
+    account::{Account, AccountCommand},
     ids::{AccountId, CommandId, InstallationId, derived},
 };
 use projections::{
     database::Database,
+    erasure_ledger::ErasureLedger,
     error::DatabaseError,
     replica_list::ReplicaList,
     tokens::{Token, TokenHash, Tokens},
@@ -37,10 +44,15 @@ const PROLONG_PERIOD: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug)]
 pub struct SignIn {
     tokens: Tokens,
-    clock: SharedClock,
-    owner: AccountId,
+    ledger: ErasureLedger,
     replicas: ReplicaList,
+    dispatcher: Dispatcher,
+    clock: SharedClock,
+    installation: InstallationId,
     own: Uuid,
+    /// What a new owner is called.
+    name: String,
+    owner: Arc<Mutex<AccountId>>,
 }
 
 /// A token that was just made; nobody can read it again.
@@ -51,63 +63,93 @@ pub struct Cookie {
 }
 
 impl SignIn {
+    /// `own` is the replica; `name` is what an owner is called who has no account yet.
     pub(crate) fn new(
         database: &Database,
+        dispatcher: &Dispatcher,
         clock: SharedClock,
-        installation: InstallationId,
-        own: Uuid,
+        (installation, own): (InstallationId, Uuid),
+        name: &str,
     ) -> Self {
-        let owner = AccountId(derived(installation.0, "owner"));
-        let replicas = ReplicaList::new(database);
-        Self { tokens: Tokens::new(database), clock, owner, replicas, own }
+        Self {
+            tokens: Tokens::new(database),
+            ledger: ErasureLedger::new(database),
+            replicas: ReplicaList::new(database),
+            dispatcher: dispatcher.clone(),
+            clock,
+            installation,
+            own,
+            name: name.to_owned(),
+            owner: Arc::new(Mutex::new(owner_of(installation, 1))),
+        }
     }
 
-    /// Registers the owner's account at the first start.
-    pub(crate) async fn register_owner(
-        &self,
-        dispatcher: &Dispatcher,
-        name: &str,
-    ) -> Result<(), DispatchError> {
-        let command = CommandId(derived(self.owner.0, "register"));
-        let caller = Caller::person(self.owner, command);
-        let register = AccountCommand::Register { name: name.to_owned() };
-        dispatcher.send(&caller, (self.owner, register), Vec::new()).await?;
-        Ok(())
+    /// Finds out who owns the installation, and registers the account if nobody has it yet: at the first start,
+    /// and at whatever comes first after the last owner was erased, a start or a new link.
+    pub async fn settle_owner(&self) -> Result<AccountId, DispatchError> {
+        let owner = self.current_owner().await?;
+        let command = CommandId(derived(owner.0, "register"));
+        let caller = Caller::person(owner, command);
+        let register = AccountCommand::Register { name: self.name.clone() };
+        self.dispatcher.send(&caller, (owner, register), Vec::new()).await?;
+        *self.lock() = owner;
+        Ok(owner)
+    }
+
+    /// The first that is not erased, or about to be. The ledger is asked as well: in a restored database
+    /// an account that was erased may not even be registered yet, and never is again.
+    async fn current_owner(&self) -> Result<AccountId, DispatchError> {
+        let mut number = 1;
+        loop {
+            let owner = owner_of(self.installation, number);
+            let is_gone = self.ledger.find(owner.0).await?.is_some()
+                || self.dispatcher.state::<Account>(owner.0).await?.is_gone();
+            if !is_gone {
+                return Ok(owner);
+            }
+            number += 1;
+        }
     }
 
     /// The account that owns this installation.
     #[must_use]
     pub fn owner(&self) -> AccountId {
-        self.owner
+        *self.lock()
     }
 
     /// Makes a new link token for the owner; earlier ones are no longer good, unless other servers run
     /// on this database, whose links they may be.
-    pub async fn new_link(&self) -> Result<String, DatabaseError> {
+    pub async fn new_link(&self) -> Result<String, DispatchError> {
+        let owner = self.settle_owner().await?;
         if self.replicas.others(self.own).await?.is_empty() {
             self.tokens.revoke_all(LINK, None).await?;
         }
-        self.issue(LINK, LINK_PERIOD).await
+        Ok(self.issue(LINK, owner, LINK_PERIOD).await?)
     }
 
     /// Uses a link up and gives a cookie for it; None when it is unknown, used or too old.
     pub async fn sign_in(&self, link: &str) -> Result<Option<Cookie>, DatabaseError> {
         let used = self.tokens.consume(TokenHash::of(link), LINK, self.clock.now()).await?;
-        if used.is_none() {
-            return Ok(None);
-        }
-        let token = self.issue(COOKIE, COOKIE_PERIOD).await?;
-        Ok(Some(Cookie { token, account: self.owner }))
+        let Some(used) = used else { return Ok(None) };
+        let account = AccountId(used.subject);
+        let token = self.issue(COOKIE, account, COOKIE_PERIOD).await?;
+        Ok(Some(Cookie { token, account }))
     }
 
     /// Makes a bearer token for a program that may read the data directory.
     pub async fn new_machine_token(&self) -> Result<String, DatabaseError> {
-        self.issue(MACHINE, COOKIE_PERIOD).await
+        self.issue(MACHINE, self.owner(), COOKIE_PERIOD).await
     }
 
     /// Whose cookie this is.
-    pub async fn cookie(&self, token: &str) -> Result<Option<AccountId>, DatabaseError> {
-        self.find(token, COOKIE).await
+    pub async fn cookie(&self, token: &str) -> Result<Option<AccountId>, DispatchError> {
+        let account = self.find(token, COOKIE).await?;
+        // Somebody new, whom another replica has registered.
+        if account.is_some_and(|account| account != self.owner()) {
+            let owner = self.current_owner().await?;
+            *self.lock() = owner;
+        }
+        Ok(account)
     }
 
     /// Whose bearer token this is.
@@ -131,12 +173,17 @@ impl SignIn {
         Ok(Some(AccountId(found.subject)))
     }
 
-    async fn issue(&self, kind: &str, period: Duration) -> Result<String, DatabaseError> {
+    async fn issue(
+        &self,
+        kind: &str,
+        account: AccountId,
+        period: Duration,
+    ) -> Result<String, DatabaseError> {
         let (token, now) = (random::token(), self.clock.now());
         let row = Token {
             hash: TokenHash::of(&token),
             kind: kind.to_owned(),
-            subject: self.owner.0,
+            subject: account.0,
             created_at: now,
             expires_at: now + period,
             used_at: None,
@@ -144,4 +191,14 @@ impl SignIn {
         self.tokens.put(&row).await?;
         Ok(token)
     }
+
+    fn lock(&self) -> MutexGuard<'_, AccountId> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The id of the installation's owners, one after the other: an erased one's is never used again.
+fn owner_of(installation: InstallationId, number: u64) -> AccountId {
+    let word = if number == 1 { "owner".to_owned() } else { format!("owner {number}") };
+    AccountId(derived(installation.0, &word))
 }

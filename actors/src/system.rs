@@ -86,7 +86,6 @@ pub enum StartError {
 /// The running control plane.
 pub struct System {
     pub installation: InstallationId,
-    pub owner: AccountId,
     pub database: Database,
     pub log: EventLog,
     pub dispatcher: Dispatcher,
@@ -145,8 +144,9 @@ impl System {
         let dispatcher =
             Dispatcher::new(&log, &actors, Arc::clone(&clock), damaged, snapshot_events);
         eraser.ask_again(&dispatcher).await?;
-        let sign_in = SignIn::new(&database, Arc::clone(&clock), installation, replica);
-        sign_in.register_owner(&dispatcher, &settings.owner_name).await?;
+        let (ids, name) = ((installation, replica), &settings.owner_name);
+        let sign_in = SignIn::new(&database, &dispatcher, Arc::clone(&clock), ids, name);
+        sign_in.settle_owner().await?;
         let credentials = Credentials::new(&sealing, &dispatcher);
         let variables = Variables::new(&sealing, &dispatcher);
         let is_held = watch::Sender::new(false);
@@ -165,7 +165,6 @@ impl System {
         let preparations = Preparations::new(Arc::clone(&settings.images), &listening);
         let system = Self {
             installation,
-            owner: sign_in.owner(),
             database,
             log,
             dispatcher,
@@ -273,6 +272,12 @@ impl System {
         };
         let joined = membership.start(listen, &self.listening).await;
         joined.map_err(|source| StartError::Machine { what: "the internal socket", source })
+    }
+
+    /// The account that owns this installation: another one after it was erased.
+    #[must_use]
+    pub fn owner(&self) -> AccountId {
+        self.sign_in.owner()
     }
 
     /// Whether processes and timers run in this server: it holds the lease.

@@ -5,6 +5,7 @@
 //!
 //! Read next: `cli/serve.rs`, `cli/run.rs`, and `cli/data_directory.rs` for who is the server.
 
+mod account;
 mod audit;
 mod backup;
 pub mod client;
@@ -54,6 +55,11 @@ enum Command {
     Setup,
     /// Print a new sign-in link of the running server.
     SignIn,
+    /// Erase the account of whoever owns this SAM.
+    Account {
+        #[command(subcommand)]
+        command: account::AccountCommand,
+    },
     /// List the ideas of all projects.
     Ideas(listings::ListingArguments),
     /// List the linked projects, or erase one.
@@ -129,6 +135,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => return run::run(settings, arguments).await,
         Command::Setup => setup::all().await?,
         Command::SignIn => serve::print_new_link(&settings).await?,
+        Command::Account { command } => account::account(&settings, command).await?,
         Command::Ideas(arguments) => listings::ideas(&settings, arguments).await?,
         Command::Projects(arguments) => projects::projects(&settings, arguments).await?,
         Command::Variables(arguments) => variables::run(&settings, arguments).await?,

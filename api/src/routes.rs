@@ -106,6 +106,9 @@ fn machine_api(config: &mut ServiceConfig<'_>) {
 
 fn shared_api(config: &mut ServiceConfig<'_>) {
     config
+        .service(account::erase)
+        .service(queries::account::own)
+        .service(queries::account::by_id)
         .service(queries::agents::agents)
         .service(queries::credentials::credentials)
         .service(credential::store)

@@ -123,7 +123,7 @@ impl Server {
 
     #[must_use]
     pub fn owner(&self) -> AccountId {
-        self.system.owner
+        self.system.owner()
     }
 
     #[must_use]

@@ -9,6 +9,7 @@
 //! A stimulus that changes nothing is not recorded, except an outcome, which settles its intent.
 
 pub mod close_workspace;
+pub mod erase_account;
 pub mod erase_project;
 pub mod open_workspace;
 pub mod retire_node;
@@ -202,6 +203,13 @@ pub enum Effect {
     DestroyTexts { project: ProjectId },
     /// Records which streams the project had.
     NameErasedStreams { project: ProjectId },
+    /// Ends whatever lets somebody in as this account.
+    EndSignIns { account: AccountId },
+    /// Asks for the erasure of the account's projects, waits for it at most until `until`, and gives its
+    /// machines back.
+    EraseProjects { account: AccountId, until: Timestamp },
+    /// Enters the account and its credentials in the erasure ledger, and destroys their secrets and keys.
+    DestroySecrets { account: AccountId },
     /// Has a model make a title of an idea's text, at most until `until`.
     SummariseTitle { idea: IdeaId, description: ContentRef, until: Timestamp },
 }

@@ -1,6 +1,7 @@
 //! What is kept of each kind of stream, and for how long: the one table of it.
 //!
-//! Today every event is kept for ever; what goes is the texts of a project that is erased. A kind that may be
+//! Today every event is kept for ever; what goes is the texts of a project that is erased, by itself or with its
+//! account, whose secrets are no events either. A kind that may be
 //! thinned gets another [`Keep`] here, and whoever thins it looks nowhere else. Telemetry is
 //! deliberately absent: heartbeats, terminal bytes and node health are no events.
 
@@ -36,8 +37,8 @@ pub struct Rule {
 }
 
 /// One rule for each kind of stream.
-pub const RULES: [Rule; 14] = [
-    forever("account", "who did something"),
+pub const RULES: [Rule; 15] = [
+    forever("account", "who did something, and that it was erased"),
     forever("credential", "which secrets there were; the secrets are in the vault"),
     texts("project", "what was linked, which variables it had, and that it was erased"),
     texts("idea", "what was wanted"),
@@ -50,6 +51,7 @@ pub const RULES: [Rule; 14] = [
     forever("close_workspace", "why a step was taken"),
     forever("retire_node", "why a step was taken"),
     forever("erase_project", "why a step was taken"),
+    forever("erase_account", "why a step was taken"),
     forever("title_idea", "why a step was taken"),
 ];
 

@@ -3,6 +3,7 @@
 use domain::{account::AccountEvent, event::Event, ids::AccountId, values::Timestamp};
 
 use crate::{
+    columns::ERASED,
     database::Database,
     error::DatabaseError,
     projection::{Projection, Recorded, Writes},
@@ -19,6 +20,8 @@ pub struct AccountRow {
     pub registered_at: Timestamp,
 }
 
+const RENAMED: &str = "UPDATE accounts SET name = $2 WHERE account = $1";
+
 impl Projection<Event> for AccountList {
     const NAME: &'static str = "account_list";
     const TABLES: &'static [&'static str] = &["accounts"];
@@ -31,8 +34,10 @@ impl Projection<Event> for AccountList {
                 (account.0, name, recorded.metadata.at),
             ),
             AccountEvent::Renamed { name } => {
-                writes.add("UPDATE accounts SET name = $2 WHERE account = $1", (account.0, name));
+                writes.add(RENAMED, (account.0, name));
             }
+            AccountEvent::ErasureRequested => {}
+            AccountEvent::Erased => writes.add(RENAMED, (account.0, ERASED)),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A content row without ciphertext is a tombstone. It is valid only if the ledger has an entry for its
 //! project; anything else that lacks its text was tampered with. Entry and destruction of the key are one
 //! transaction, and no key is ever made for a project that is in the ledger, so nothing can be written that
-//! would have to be erased again.
+//! would have to be erased again. In the same way a credential's entry goes with its secret in the vault, and an
+//! account's with all that it was signed in by.
 //!
 //! This module knows what is signed and keeps the rows. It cannot sign or check a signature itself.
 
@@ -29,6 +30,12 @@ pub const NO_HASH: Hash = [0; 32];
 /// Whose texts an entry is about, where it is a project.
 pub const PROJECT: &str = "project";
 
+/// The same, where it is an account: its credentials have entries of their own.
+pub const ACCOUNT: &str = "account";
+
+/// The same, where it is a secret in the vault.
+pub const CREDENTIAL: &str = "credential";
+
 /// How many content rows are emptied in one transaction.
 const ROWS_PER_TRANSACTION: usize = 2_000;
 
@@ -38,7 +45,7 @@ pub struct SignedErasure {
     pub installation: Uuid,
     /// 1, 2, 3 …
     pub number: u64,
-    /// [`PROJECT`].
+    /// [`PROJECT`], [`ACCOUNT`] or [`CREDENTIAL`].
     pub kind: String,
     pub subject: Uuid,
     /// The end of the log when it was signed.
@@ -152,10 +159,11 @@ impl ErasureLedger {
         self.pool.fetch_optional(&find, (subject,)).await?.as_ref().map(entry).transpose()
     }
 
-    /// Enters an erasure and destroys the subject's content key, in one transaction. Can be repeated.
+    /// Enters an erasure and destroys the subject's content key, its secret, and what signs in as it, in one
+    /// transaction. Can be repeated.
     pub async fn destroy_key(&self, entry: &SignedErasure) -> Result<(), DatabaseError> {
         let mut transaction = self.pool.begin().await?;
-        // The head lock: whoever makes a key for the same project waits, and then finds the entry.
+        // The head lock: whoever makes a key or stores a secret for the same waits, and then finds the entry.
         transaction.execute("UPDATE log_head SET position = position WHERE id = 1", ()).await?;
         let put = format!(
             "INSERT INTO erasures ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -174,9 +182,11 @@ impl ErasureLedger {
         transaction.execute(&put, values).await?;
         let destroy = "DELETE FROM keys WHERE purpose = 'content' AND scope = $1";
         transaction.execute(destroy, (entry.subject,)).await?;
+        transaction.execute("DELETE FROM vault WHERE id = $1", (entry.subject,)).await?;
+        transaction.execute("DELETE FROM tokens WHERE subject = $1", (entry.subject,)).await?;
         transaction.commit().await?;
         if !self.pool.is_postgres() {
-            // The key's row must not stay readable in the write-ahead log. A reader may keep it open: then
+            // The row of the key or secret must not stay readable in the write-ahead log. A reader may keep it open: then
             // the next checkpoint does it.
             self.pool.execute("PRAGMA wal_checkpoint(TRUNCATE)", ()).await?;
         }
@@ -219,30 +229,34 @@ impl ErasureLedger {
         rows.iter().map(holding).collect()
     }
 
-    /// All entries as [`Self::list`] has them, each with whether its subject has a content key in spite of
-    /// it, in one look.
+    /// All entries as [`Self::list`] has them, each with whether its subject has a content key or a secret in
+    /// spite of it, in one look.
     pub async fn list_with_keys(&self) -> Result<Vec<(SignedErasure, bool)>, DatabaseError> {
         let list = format!(
             "SELECT {COLUMNS}, (SELECT COUNT(*) FROM keys
-                WHERE purpose = 'content' AND scope = erasures.subject) AS n_keys
+                WHERE purpose = 'content' AND scope = erasures.subject)
+                + (SELECT COUNT(*) FROM vault WHERE id = erasures.subject) AS n_keys
              FROM erasures ORDER BY number, subject"
         );
         let rows = self.pool.fetch_all(&list, ()).await?;
         rows.iter().map(|row| Ok((entry(row)?, row.count("n_keys")? > 0))).collect()
     }
 
-    /// Subjects of the ledger whose texts could still be read: a content key or a ciphertext is there.
+    /// Subjects of the ledger of whom something could still be read or used: a content key, a ciphertext, a
+    /// secret, or a token is there.
     pub async fn unfinished(&self) -> Result<Vec<Uuid>, DatabaseError> {
         let list = "SELECT subject FROM erasures WHERE
             EXISTS (SELECT 1 FROM keys WHERE purpose = 'content' AND scope = erasures.subject)
             OR EXISTS (SELECT 1 FROM contents
-                WHERE project = erasures.subject AND length(ciphertext) > 0)";
+                WHERE project = erasures.subject AND length(ciphertext) > 0)
+            OR EXISTS (SELECT 1 FROM vault WHERE id = erasures.subject)
+            OR EXISTS (SELECT 1 FROM tokens WHERE subject = erasures.subject)";
         let rows = self.pool.fetch_all(list, ()).await?;
         rows.iter().map(|row| row.uuid("subject")).collect()
     }
 }
 
-/// Tells within a transaction that holds the head lock whether a subject's texts were destroyed.
+/// Tells within a transaction that holds the head lock whether a subject was erased.
 pub(crate) async fn is_erased(
     transaction: &mut SqlTransaction,
     subject: Uuid,

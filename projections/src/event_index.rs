@@ -4,6 +4,7 @@
 //! the log, under the positions given here.
 
 use domain::{
+    account::AccountEvent,
     event::Event,
     execution::ExecutionEvent,
     idea::IdeaEvent,
@@ -64,8 +65,12 @@ impl Projection<Event> for EventIndex {
         {
             return;
         }
-        if let Event::Project(project, event) = event {
-            forget(*project, event, writes);
+        match event {
+            Event::Project(project, event) => forget(*project, event, writes),
+            Event::Account(account, AccountEvent::Erased) => {
+                writes.add(STREAM_ERASED, (account.0, ERASED));
+            }
+            _ => {}
         }
         let (execution, workspace) = involved(event);
         let metadata = &recorded.metadata;

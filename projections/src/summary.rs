@@ -22,6 +22,8 @@ pub fn summary(event: &Event) -> String {
     match event {
         Event::Account(_, AccountEvent::Registered { .. }) => "account registered".into(),
         Event::Account(_, AccountEvent::Renamed { .. }) => "account renamed".into(),
+        Event::Account(_, AccountEvent::ErasureRequested) => "account is to be erased".into(),
+        Event::Account(_, AccountEvent::Erased) => "account erased".into(),
         Event::Credential(_, CredentialEvent::Stored { kind, .. }) => {
             format!("{} key stored", kind.name())
         }

@@ -143,6 +143,11 @@ impl Tokens {
         }
     }
 
+    /// Revokes whatever stands for a subject; tells how many there were.
+    pub async fn revoke_of(&self, subject: Uuid) -> Result<u64, DatabaseError> {
+        self.pool.execute("DELETE FROM tokens WHERE subject = $1", (subject,)).await
+    }
+
     /// Forgets tokens that expired before a time; tells how many there were.
     pub async fn forget_expired(&self, before: DateTime<Utc>) -> Result<u64, DatabaseError> {
         self.pool.execute("DELETE FROM tokens WHERE expires_at < $1", (before,)).await

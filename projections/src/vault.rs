@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     database::Database,
+    erasure_ledger::is_erased,
     error::DatabaseError,
     sql::{SqlPool, SqlRow},
 };
@@ -30,6 +31,11 @@ pub struct Vault {
     pool: SqlPool,
 }
 
+const PUT: &str = "INSERT INTO vault (id, key_id, nonce, ciphertext, label)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (id) DO UPDATE SET key_id = excluded.key_id, nonce = excluded.nonce,
+        ciphertext = excluded.ciphertext, label = excluded.label";
+
 impl Vault {
     #[must_use]
     pub fn new(database: &Database) -> Self {
@@ -38,13 +44,23 @@ impl Vault {
 
     /// Stores a secret, in place of the one with the same id if there is one.
     pub async fn put(&self, secret: &SealedSecret) -> Result<(), DatabaseError> {
-        let put = "INSERT INTO vault (id, key_id, nonce, ciphertext, label)
-            VALUES ($1, $2, $3, $4, $5)
-            ON CONFLICT (id) DO UPDATE SET key_id = excluded.key_id, nonce = excluded.nonce,
-                ciphertext = excluded.ciphertext, label = excluded.label";
         let SealedSecret { id, key_id, nonce, ciphertext, label } = secret;
-        self.pool.execute(put, (id, key_id, nonce, ciphertext, label)).await?;
+        self.pool.execute(PUT, (id, key_id, nonce, ciphertext, label)).await?;
         Ok(())
+    }
+
+    /// The same, unless what it belongs to was erased, for which none is ever stored; tells whether it was.
+    pub async fn put_unless_erased(&self, secret: &SealedSecret) -> Result<bool, DatabaseError> {
+        let mut transaction = self.pool.begin().await?;
+        // The head lock: an erasure waits, and then destroys what is stored here.
+        transaction.execute("UPDATE log_head SET position = position WHERE id = 1", ()).await?;
+        if is_erased(&mut transaction, secret.id).await? {
+            return Ok(false);
+        }
+        let SealedSecret { id, key_id, nonce, ciphertext, label } = secret;
+        transaction.execute(PUT, (id, key_id, nonce, ciphertext, label)).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     pub async fn get(&self, id: Uuid) -> Result<Option<SealedSecret>, DatabaseError> {

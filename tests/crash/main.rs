@@ -13,9 +13,11 @@ mod checks;
 mod erasure;
 mod story;
 
+use actors::crash_points::{ACCOUNT_ERASURE_CRASH_POINTS, ERASURE_CRASH_POINTS};
 use anyhow::{Result, bail};
 use tests::world::Store;
 
+use erasure::What;
 use story::{Kill, Story};
 
 const STORES: [Store; 2] = [Store::Sqlite, Store::Postgres];
@@ -83,22 +85,35 @@ async fn an_execution_survives_kills_at_random_moments() -> Result<()> {
 
 #[tokio::test]
 async fn an_erasure_survives_the_control_plane_dying_at_each_of_its_points() -> Result<()> {
+    survive_erasures("erasure", &ERASURE_CRASH_POINTS, What::Project).await
+}
+
+#[tokio::test]
+async fn an_erasure_of_an_account_survives_the_control_plane_dying_at_each_of_its_points()
+-> Result<()> {
+    let own = &ACCOUNT_ERASURE_CRASH_POINTS[..];
+    // It comes by all points of its projects; the longest stretch with one of them is tried as well.
+    survive_erasures("account erasure", &[own, &["erasure.after_written"]].concat(), What::Account)
+        .await
+}
+
+async fn survive_erasures(name: &str, points: &[&str], what: What) -> Result<()> {
     let (mut n_rounds, mut violations) = (0_usize, Vec::new());
-    for point in actors::crash_points::ERASURE_CRASH_POINTS {
+    for point in points {
         let stores = match is_nightly() {
             true => STORES.to_vec(),
             false => vec![STORES[n_rounds % STORES.len()]],
         };
         for store in stores {
             n_rounds += 1;
-            match erasure::survive(store, point).await {
+            match erasure::survive(store, point, what).await {
                 Ok(true) => {}
                 Ok(false) => violations.push(format!("{point} on {store:?}: never passed")),
                 Err(violation) => violations.push(format!("{point} on {store:?}: {violation:#}")),
             }
         }
     }
-    println!("crash erasure: {n_rounds} rounds, {} violations", violations.len());
+    println!("crash {name}: {n_rounds} rounds, {} violations", violations.len());
     if !violations.is_empty() {
         bail!("{}", violations.join("\n\n"));
     }

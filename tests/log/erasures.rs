@@ -84,12 +84,15 @@ impl Erased {
         sealing.signing_key().await.unwrap();
         let file = LedgerFile::of(directory);
         let installation = InstallationId(self::id(1));
-        let eraser = Eraser { database, log, sealing, key: key(), installation, file, clock };
+        let one_at_a_time = std::sync::Arc::default();
+        let key = key();
+        let eraser =
+            Eraser { database, log, sealing, key, installation, file, clock, one_at_a_time };
         Self { audited, eraser }
     }
 
     async fn erase(&self, project: u128) {
-        self.eraser.erase(ProjectId(id(project))).await.unwrap();
+        self.eraser.erase(PROJECT, id(project)).await.unwrap();
         self.say_erased(project).await;
     }
 

@@ -19,8 +19,8 @@ use domain::{
     node::Node,
     process::{
         Process, ProcessEvent, ProcessState, close_workspace::CloseWorkspace,
-        erase_project::EraseProject, open_workspace::OpenWorkspace, retire_node::RetireNode,
-        run_execution::RunExecution, title_idea::TitleIdea,
+        erase_account::EraseAccount, erase_project::EraseProject, open_workspace::OpenWorkspace,
+        retire_node::RetireNode, run_execution::RunExecution, title_idea::TitleIdea,
     },
     project::Project,
     session::Session,
@@ -42,7 +42,7 @@ use crate::support::{Directory, Place, on_both};
 const SWITCH: &str = "SAM_GOLDEN_EXPECTED";
 
 /// The newest migrations of the versions that have a golden log: log and views.
-const RELEASED: [(&str, usize, usize); 2] = [("0.1", 2, 9), ("0.2", 5, 16)];
+const RELEASED: [(&str, usize, usize); 3] = [("0.1", 2, 9), ("0.2", 5, 16), ("0.3", 5, 16)];
 
 on_both! {
     each_golden_log_fills_the_read_models_as_it_always_did
@@ -144,6 +144,7 @@ fn a_process_reads_every_kind_of_stream_that_concerns_it() {
         let read = Event::read(&line.kind, line.stream, &line.event, &line.version, &payload);
         let Some(event) = read.unwrap() else { continue };
         check_concern::<CloseWorkspace>(&line, &event);
+        check_concern::<EraseAccount>(&line, &event);
         check_concern::<EraseProject>(&line, &event);
         check_concern::<OpenWorkspace>(&line, &event);
         check_concern::<RetireNode>(&line, &event);
@@ -249,6 +250,7 @@ fn states(lines: &[Line]) -> BTreeMap<String, Value> {
             "open_workspace" => process::<OpenWorkspace>(&lines),
             "close_workspace" => process::<CloseWorkspace>(&lines),
             "retire_node" => process::<RetireNode>(&lines),
+            "erase_account" => process::<EraseAccount>(&lines),
             "erase_project" => process::<EraseProject>(&lines),
             "title_idea" => process::<TitleIdea>(&lines),
             other => panic!("this test has to know how {other} is folded"),

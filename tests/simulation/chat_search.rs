@@ -13,7 +13,7 @@ on_both! {
 }
 
 async fn found(world: &World, text: &str, before: Option<u64>) -> Vec<IndexedMessage> {
-    let owner = world.system().owner;
+    let owner = world.system().owner();
     let scope = Scope { owner, project: None, before, limit: 10 };
     chat_search::find(&world.system().database, &Query::new(text), scope).await.unwrap()
 }

@@ -201,7 +201,7 @@ async fn a_tombstone_without_an_entry_is_found() {
 }
 
 /// What a backup tool copies while SAM is not running.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for file in ["log.db", "log.db-wal", "views.db", "views.db-wal", "heads.ndjson"] {
         let (from, to) = (from.join(file), to.join(file));

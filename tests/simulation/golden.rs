@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
 
 use domain::{
-    account::AccountCommand,
+    account::{Account, AccountCommand},
     agent_protocol::{PermissionPolicy, TextKind},
     credential::{CredentialCommand, CredentialKind},
     event::{Command, registry},
@@ -98,6 +98,16 @@ async fn play() -> World {
             world.clock.advance(Duration::from_secs(20));
             let project = world.system().dispatcher.state::<Project>(world.project.0).await;
             matches!(&*project.unwrap(), Project::Erased { .. })
+        })
+        .await;
+    world.rest().await;
+    let owner = world.system().owner();
+    send(&world, (owner, AccountCommand::RequestErasure)).await;
+    world
+        .until("the erasure of the account", async || {
+            world.clock.advance(Duration::from_secs(20));
+            let account = world.system().dispatcher.state::<Account>(owner.0).await;
+            *account.unwrap() == Account::Erased
         })
         .await;
     world.rest().await;
@@ -201,7 +211,7 @@ async fn execution(world: &World, id: ExecutionId) -> Execution {
 }
 
 async fn settings_of_people(world: &World) {
-    let owner = world.system().owner;
+    let owner = world.system().owner();
     send(world, (owner, AccountCommand::Rename { name: "Ada L.".to_owned() })).await;
     send(world, (world.project, ProjectCommand::Rename { name: "shop".to_owned() })).await;
     let vm_size = Some("small".to_owned());
@@ -221,7 +231,7 @@ async fn settings_of_people(world: &World) {
 
 /// Said to streams of their own, for what the simulated machine never does.
 async fn what_no_story_comes_by(world: &World) {
-    let owner = world.system().owner;
+    let owner = world.system().owner();
     let spec = NodeSpec { owner, provider: ProviderKind::Simulated, name: "broken".to_owned() };
     let node = NodeId(random::uuid());
     send(world, (node, NodeCommand::Request { spec })).await;

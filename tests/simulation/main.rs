@@ -9,6 +9,7 @@
     reason = "a failure has to say where it happened and by which seed"
 )]
 
+mod account_erasure;
 mod chat_search;
 mod commands;
 mod erasure;

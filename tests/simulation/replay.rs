@@ -90,7 +90,7 @@ async fn a_whole_execution_is_told_and_decided_again(place: Place) {
 
     let activity = activity_feed::list(&world.system().database, world.project, None, 100);
     let activity = activity.await.unwrap();
-    let owner = format!("account/{}", world.system().owner);
+    let owner = format!("account/{}", world.system().owner());
     assert_eq!(activity.last().map(|row| row.actor.as_str()), Some(owner.as_str()));
     assert_eq!(activity[0].actor, "process/run_execution", "{activity:#?}");
 }

@@ -51,12 +51,13 @@ use tokio::sync::watch;
 const VERSION: &str = "simulated 1";
 /// Real time for something that takes milliseconds; only a failure waits that long.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PROCESSES: [&str; 6] = [
+const PROCESSES: [&str; 7] = [
     "run_execution",
     "open_workspace",
     "close_workspace",
     "retire_node",
     "erase_project",
+    "erase_account",
     "title_idea",
 ];
 
@@ -194,7 +195,7 @@ impl World {
         };
         world.start().await;
         let link = ProjectCommand::Link {
-            owner: world.system().owner,
+            owner: world.system().owner(),
             repository: "/srv/repository".to_owned(),
             name: "repository".to_owned(),
         };
@@ -272,7 +273,7 @@ impl World {
 
     /// The owner, with a new command id.
     pub(crate) fn caller(&self) -> Caller {
-        Caller::person(self.system().owner, CommandId(random::uuid()))
+        Caller::person(self.system().owner(), CommandId(random::uuid()))
     }
 
     pub(crate) fn node(&self) -> NodeId {

@@ -182,6 +182,52 @@ async fn a_project_is_erased_by_its_name_only() {
 }
 
 #[tokio::test]
+async fn an_account_is_erased_by_its_name_only_and_the_next_link_is_for_a_new_one() {
+    let world = World::start("erase-account-cli", Store::Sqlite).await.unwrap();
+    let server = world.server().unwrap();
+    let idea = tests::world::random();
+    let body = json!({ "idea": idea, "description": "between us", "stage": "exploring" });
+    server.post(&format!("projects/{}/ideas", world.project), &body).await.unwrap();
+    let old = server.get("account").await.unwrap();
+    let (id, name) = (old["id"].as_str().unwrap(), old["name"].as_str().unwrap());
+    assert_eq!((&old["isErasing"], &old["isErased"]), (&json!(false), &json!(false)));
+
+    let wrong = sam(&world, &["account", "erase", "--confirm", "nobody"]).await.unwrap();
+    assert!(!wrong.status.success());
+    let said = text(&wrong.stderr);
+    assert!(said.contains(&format!("confirm it with its name, {name}")), "{said}");
+    let body = json!({ "confirm": "nobody" });
+    let (status, problem) = server.ask(Method::DELETE, "account", Some(&body)).await.unwrap();
+    assert_eq!((status, &problem["code"]), (422, &json!("not_confirmed")), "{problem}");
+
+    let erased = sam(&world, &["account", "erase", "--confirm", name]).await.unwrap();
+    assert!(erased.status.success(), "{}", text(&erased.stderr));
+    assert_eq!(text(&erased.stdout).trim(), id);
+    let gone = server.get(&format!("accounts/{id}")).await.unwrap();
+    assert_eq!((&gone["name"], &gone["isErased"]), (&json!("erased"), &json!(true)));
+    // Asked for again, it is still erased, whatever the name was.
+    let (status, again) = server.ask(Method::DELETE, "account", Some(&body)).await.unwrap();
+    assert_eq!(status, 202, "{again}");
+    let link = |id: uuid::Uuid| json!({ "id": id, "repository": world.repository.path() });
+    let body = link(tests::world::random());
+    let (status, problem) = server.ask(Method::POST, "projects", Some(&body)).await.unwrap();
+    assert_eq!((status, &problem["code"]), (409, &json!("erased")), "{problem}");
+
+    let signed = sam(&world, &["sign-in"]).await.unwrap();
+    assert!(text(&signed.stdout).contains("/sign-in#"), "{}", text(&signed.stderr));
+    let new = server.get("account").await.unwrap();
+    assert_ne!(new["id"], old["id"]);
+    assert_eq!(new["isErased"], json!(false));
+    assert_eq!(server.get("projects").await.unwrap(), json!([]));
+    server.post("projects", &link(tests::world::random())).await.unwrap();
+    let (status, _) = server.ask(Method::GET, &format!("ideas/{idea}"), None).await.unwrap();
+    assert_eq!(status, 404, "it is nobody's any more");
+    let checked = sam(&world, &["audit", "verify"]).await.unwrap();
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn retention_is_told_without_a_server() {
     let mut command = Command::new(tests::world::binary("sam").unwrap());
     let rules = command.args(["log", "retention", "--json"]).output().await.unwrap();

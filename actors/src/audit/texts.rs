@@ -1,8 +1,8 @@
 //! Checks that each text that is missing was erased, and that what was erased is gone.
 //!
 //! Four things are held against one another: the entries of the ledger, which are signed and name the one
-//! before; those that were kept outside the database; the rows and keys of texts; and the projects' streams,
-//! which say at the end of an erasure that there was one. Like heads, an entry proves nothing to somebody
+//! before; those that were kept outside the database; the rows and keys of texts; and the streams of projects
+//! and accounts, which say at the end of an erasure that there was one. Like heads, an entry proves nothing to somebody
 //! who does not know the key.
 //!
 //! An erasure that is under way is no finding: it is signed, and not at its end.
@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use projections::{
-    erasure_ledger::{NO_HASH, PROJECT, PURPOSE, SignedErasure},
+    erasure_ledger::{ACCOUNT, CREDENTIAL, NO_HASH, PROJECT, PURPOSE, SignedErasure},
     event_log::{Hash, Position, RawEvent},
 };
 use uuid::Uuid;
@@ -32,8 +32,8 @@ pub struct Texts {
     key: Option<PublicKey>,
     /// Entries that were kept outside the database.
     outside: Vec<SignedErasure>,
-    /// Projects whose stream says that they were erased.
-    erased: BTreeMap<Uuid, Position>,
+    /// Projects and accounts whose stream says that they were erased.
+    erased: BTreeMap<Uuid, (&'static str, Position)>,
     /// Projects of which a row has lost its text.
     emptied: BTreeSet<Uuid>,
     /// Projects of which a row has its text.
@@ -48,7 +48,7 @@ pub struct Beside {
     pub ledger: Vec<SignedErasure>,
     /// Projects that have texts and no key for them. None: nobody knows keys.
     pub keyless: Option<BTreeSet<Uuid>>,
-    /// Subjects of the ledger that have a key.
+    /// Subjects of the ledger that have a key or a secret.
     pub keyed: BTreeSet<Uuid>,
 }
 
@@ -68,11 +68,13 @@ impl Texts {
 
     /// Takes the next event.
     pub fn event(&mut self, event: &RawEvent) {
-        if event.kind == PROJECT
-            && matches!(&*event.event_type, "streams_erased" | "erased")
-            && let Ok(project) = Uuid::parse_str(&event.id)
-        {
-            self.erased.entry(project).or_insert(event.position);
+        let kind = match (&*event.kind, &*event.event_type) {
+            (PROJECT, "streams_erased" | "erased") => PROJECT,
+            (ACCOUNT, "erased") => ACCOUNT,
+            _ => return,
+        };
+        if let Ok(subject) = Uuid::parse_str(&event.id) {
+            self.erased.entry(subject).or_insert((kind, event.position));
         }
     }
 
@@ -101,10 +103,10 @@ impl Texts {
         let Some(key) = self.key else { return };
         let signed = self.check_entries(&beside.ledger, key);
         self.check_outside(&signed, key, report);
-        for (project, position) in self.erased.clone() {
-            if !signed.contains(&project) {
+        for (subject, (kind, position)) in self.erased.clone() {
+            if !signed.contains(&subject) {
                 let what = format!(
-                    "project {project} says at position {position} that it was erased, and the ledger \
+                    "{kind} {subject} says at position {position} that it was erased, and the ledger \
                      has no valid entry for it"
                 );
                 self.found(Some(position), what);
@@ -122,7 +124,12 @@ impl Texts {
             self.found(None, what);
         }
         for subject in &beside.keyed {
-            let what = format!("{subject} has a key to its texts in spite of its erasure");
+            let is_secret =
+                beside.ledger.iter().any(|it| it.subject == *subject && it.kind == CREDENTIAL);
+            let what = match is_secret {
+                true => format!("the secret {subject} is stored in spite of its erasure"),
+                false => format!("{subject} has a key to its texts in spite of its erasure"),
+            };
             self.found(None, what);
         }
         for project in self.filled.intersection(&signed).copied().collect::<Vec<_>>() {

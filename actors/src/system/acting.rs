@@ -8,9 +8,9 @@ use domain::{
     ids::{InstallationId, NodeId},
     node::Node,
     process::{
-        Process, close_workspace::CloseWorkspace, erase_project::EraseProject,
-        open_workspace::OpenWorkspace, retire_node::RetireNode, run_execution::RunExecution,
-        title_idea::TitleIdea,
+        Process, close_workspace::CloseWorkspace, erase_account::EraseAccount,
+        erase_project::EraseProject, open_workspace::OpenWorkspace, retire_node::RetireNode,
+        run_execution::RunExecution, title_idea::TitleIdea,
     },
 };
 use projections::{database::Database, event_log::EventLog};
@@ -165,6 +165,7 @@ impl Acting {
         self.start_process::<CloseWorkspace>(&tools);
         self.start_process::<RetireNode>(&tools);
         self.start_process::<EraseProject>(&tools);
+        self.start_process::<EraseAccount>(&tools);
         self.start_process::<TitleIdea>(&tools);
         let (database, log) = (self.database.clone(), self.log.clone());
         let sealing = self.orders.sealing.clone();

@@ -17,6 +17,7 @@ use projections::{
     checkpoint::Checkpoints,
     damaged_streams::DamagedStreams,
     database::Database,
+    erasure_ledger::{ErasureLedger, PROJECT},
     event_log::{EventLog, Options, Position, RecordedEvent},
     execution_timeline::{self, ExecutionRow, ExecutionTimeline},
     idea_board,
@@ -44,10 +45,14 @@ use crate::{
 
 /// Shows nothing of a database that is from before an erasure: the server brings it up to the ledger first.
 async fn respect_ledger(settings: &Settings, database: &Database) -> anyhow::Result<()> {
-    let keys = Keys::new(database);
+    let (keys, ledger) = (Keys::new(database), ErasureLedger::new(database));
     let file = LedgerFile::of(&settings.data_dir);
     for entry in file.read()? {
-        if keys.find("content", Some(entry.subject)).await?.is_some() {
+        let is_from_before = match entry.kind.as_str() {
+            PROJECT => keys.find("content", Some(entry.subject)).await?.is_some(),
+            _ => ledger.find(entry.subject).await?.is_none(),
+        };
+        if is_from_before {
             bail!(
                 "the database is from before the erasure of {} {}, which is in {}: start `sam serve` once, \
                  which erases it again",
@@ -84,7 +89,7 @@ impl Offline {
         let log = EventLog::open(&database, Options::default()).await?;
         let sealing = Sealing::open(&database, &log, &settings.data_dir, Arc::new(SystemClock))?;
         respect_ledger(settings, &database).await?;
-        let owner = account_list::list(&database).await?.first().map(|account| account.id);
+        let owner = account_list::list(&database).await?.last().map(|account| account.id);
         Ok(Self { database, log, sealing, owner })
     }
 

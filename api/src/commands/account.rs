@@ -1,12 +1,14 @@
-//! Signing in and out.
+//! Signing in and out, and erasing an account.
 
 use actix_web::{
     HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time::Duration},
+    delete,
     http::StatusCode,
     post,
     web::{Data, Json},
 };
+use domain::account::{Account, AccountCommand};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,6 +16,7 @@ use crate::{
     caller::Caller,
     problem::Problem,
     server::{BROWSER_PERIOD, Server},
+    wire::Accepted,
 };
 
 /// What the fragment of a sign-in link holds.
@@ -51,8 +54,46 @@ pub(crate) async fn sign_out(
     if let Some(cookie) = request.cookie(server.hosts().cookie()) {
         server.system().sign_in.sign_out(cookie.value()).await?;
     }
-    let gone = cookie(&server, String::new()).max_age(Duration::ZERO).finish();
-    Ok(HttpResponse::NoContent().cookie(gone).finish())
+    Ok(HttpResponse::NoContent().cookie(no_cookie(&server)).finish())
+}
+
+/// Which account is to be erased, by its name, so that nobody does it by mistake.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EraseAccount {
+    /// The account's name.
+    pub confirm: String,
+}
+
+/// Erases the caller's account for ever: all texts of all its projects, and its keys. What runs is cancelled
+/// first, and every browser is signed out. Answers once this is recorded; the account document says when it
+/// is done. Whoever signs in next, with a new link, is somebody else.
+#[utoipa::path(operation_id = "erase_account", responses((status = ACCEPTED, body = Accepted)))]
+#[delete("/account")]
+pub(crate) async fn erase(
+    caller: Caller,
+    body: Json<EraseAccount>,
+    server: Data<Server>,
+) -> Result<HttpResponse, Problem> {
+    let dispatcher = &server.system().dispatcher;
+    // The stream is asked, not a read model: of this there is no second try.
+    let account = dispatcher.state::<Account>(caller.account.0).await?;
+    if let Account::Registered { name } = &*account
+        && body.confirm != *name
+    {
+        let detail = format!(
+            "Erasing cannot be undone. To erase this account, confirm it with its name, {name}."
+        );
+        return Err(Problem::invalid("not_confirmed", detail));
+    }
+    let (person, command) = (caller.person(), AccountCommand::RequestErasure);
+    let position = dispatcher.send(&person, (caller.account, command), Vec::new()).await?;
+    Ok(HttpResponse::Accepted().cookie(no_cookie(&server)).json(Accepted::at(position)))
+}
+
+/// In place of a cookie that is good for nothing any more.
+fn no_cookie(server: &Server) -> Cookie<'static> {
+    cookie(server, String::new()).max_age(Duration::ZERO).finish()
 }
 
 fn cookie(server: &Server, token: String) -> actix_web::cookie::CookieBuilder<'static> {

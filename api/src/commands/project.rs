@@ -54,6 +54,7 @@ pub(crate) async fn link(
     let name = name.filter(|name| !name.trim().is_empty());
     let name = name.unwrap_or_else(|| name_of(&repository));
     let person = caller.person();
+    server.system().dispatcher.check_account(caller.account).await?;
     let command = ProjectCommand::Link { owner: caller.account, repository, name };
     let dispatcher = &server.system().dispatcher;
     let position = dispatcher.send(&person, (ProjectId(id), command), Vec::new()).await?;

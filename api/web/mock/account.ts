@@ -5,6 +5,9 @@ import { accepted, type Answer, type Body, gone, ok, problem, type Route, text }
 import type { LoggedEvent } from './log.ts'
 import type { World } from './world.ts'
 
+/** Who is signed in. */
+export const OWNER = 'Owner'
+
 const VERIFY_LIMITS = [
   'Events after the newest signed head: nothing signs them yet.',
   'A log and all heads replaced together by whoever holds the signing key.',
@@ -18,6 +21,7 @@ export const ACCOUNT_ROUTES: Route[] = [
   ['GET', /^\/api\/executions\/([^/]+)\/at\/(\d+)$/, moment],
   ['GET', /^\/api\/projects\/([^/]+)\/activity$/, (world, [id = ''], _, query) => ok(world.log.activity(id, Number(query.get('before') ?? Number.POSITIVE_INFINITY), Number(query.get('limit') ?? 50)))],
   ['DELETE', /^\/api\/projects\/([^/]+)$/, erase],
+  ['DELETE', /^\/api\/account$/, eraseAccount],
   ['GET', /^\/api\/audit$/, (world, _, __, query) => ok(world.log.audit(query))],
   ['GET', /^\/api\/audit\/export$/, (world, _, __, query) => ({
     status: 200,
@@ -85,6 +89,20 @@ function erase(world: World, [id = '']: string[], body: Body): Answer {
   if (text(body, 'confirm') !== project.name) {
     return problem(422, 'not_confirmed', `Type the project's name, ${project.name}, to erase it.`)
   }
+  return accepted(forget(world, id))
+}
+
+function eraseAccount(world: World, _: string[], body: Body): Answer {
+  if (text(body, 'confirm') !== OWNER) {
+    return problem(422, 'not_confirmed', `Type the account's name, ${OWNER}, to erase it.`)
+  }
+  for (const id of [...world.projects.keys()]) forget(world, id)
+  world.credentials.clear()
+  return { ...accepted(world.record('AccountErased', {}, 'An account was erased', OWNER)), signsOut: true }
+}
+
+/** Takes away what there is of a project. */
+function forget(world: World, id: string): number {
   world.projects.delete(id)
   for (const session of [...world.sessions.values()].filter((known) => known.project === id)) {
     world.items.delete(session.id)
@@ -93,7 +111,7 @@ function erase(world: World, [id = '']: string[], body: Body): Answer {
   for (const event of world.log.events) {
     if (event.project === id) event.summary = 'erased'
   }
-  return accepted(world.record('ProjectErased', { project: id }, 'A project was erased', 'Owner'))
+  return world.record('ProjectErased', { project: id }, 'A project was erased', OWNER)
 }
 
 function heads(world: World): Answer {

@@ -8,6 +8,8 @@ export interface Answer {
   text?: string
   /** The text is to be saved under this name. */
   file?: string
+  /** The browser's cookie is good for nothing any more. */
+  signsOut?: boolean
 }
 
 export type Body = Record<string, unknown>

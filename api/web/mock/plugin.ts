@@ -33,6 +33,9 @@ export function simulatedControlPlane(): Plugin {
   }
 }
 
+/** Takes the cookie away. */
+const NO_COOKIE = 'sam=; Path=/; Max-Age=0'
+
 async function serve(request: IncomingMessage, response: ServerResponse, next: () => void): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://simulated')
   if (!url.pathname.startsWith('/api/')) {
@@ -45,7 +48,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, next: (
     return
   }
   if (url.pathname === '/api/auth/sign-out') {
-    response.setHeader('set-cookie', 'sam=; Path=/; Max-Age=0')
+    response.setHeader('set-cookie', NO_COOKIE)
     send(response, { status: 204 })
     return
   }
@@ -54,6 +57,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, next: (
     world === undefined
       ? problem(401, 'signed_out', 'Sign in with the link that SAM prints.')
       : answerTo(world, request.method ?? 'GET', url, body)
+  if (answer.signsOut === true) response.setHeader('set-cookie', NO_COOKIE)
   send(response, answer)
 }
 

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import type { CodingAgentKind, Idea, Project, StartChoices } from '../src/api/types.ts'
-import { ACCOUNT_ROUTES } from './account.ts'
+import { ACCOUNT_ROUTES, OWNER } from './account.ts'
 import { accepted, type Answer, type Body, found, gone, ok, problem, type Route, text } from './answers.ts'
 import { branchFor, putPrompt, startExecution } from './execution.ts'
 import { VARIABLE_ROUTES } from './variables.ts'
@@ -11,7 +11,7 @@ import type { World } from './world.ts'
 const ROUTES: Route[] = [
   ...ACCOUNT_ROUTES,
   ...VARIABLE_ROUTES,
-  ['GET', /^\/api\/auth\/session$/, (world) => ok({ account: { id: 'owner', name: 'Owner' }, installation: 'simulated', version: '0.1.0', ...(world.projects.size === 0 ? { sampleRepository: '/var/lib/sam/sample.git' } : {}) })],
+  ['GET', /^\/api\/auth\/session$/, (world) => ok({ account: { id: 'owner', name: OWNER }, installation: 'simulated', version: '0.1.0', ...(world.projects.size === 0 ? { sampleRepository: '/var/lib/sam/sample.git' } : {}) })],
   ['GET', /^\/api\/agents$/, agents],
   ['GET', /^\/api\/credentials$/, (world) => ok([...world.credentials.values()])],
   ['PUT', /^\/api\/credentials\/([^/]+)$/, saveCredential],

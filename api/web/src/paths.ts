@@ -10,6 +10,7 @@ function withQuery(path: string, query: Record<string, string>): string {
 export const paths = {
   dashboard: () => '/',
   signIn: () => '/sign-in',
+  accountErased: () => '/sign-in?erased',
   projects: () => '/projects',
   newProject: () => '/projects/new',
   project: (project: string) => `/projects/${encode(project)}`,
@@ -36,6 +37,7 @@ export const endpoints = {
   signInLink: () => '/api/auth/link',
   signedIn: () => '/api/auth/session',
   signOut: () => '/api/auth/sign-out',
+  account: () => '/api/account',
   agents: () => '/api/agents',
   credentials: () => '/api/credentials',
   credential: (kind: string) => `/api/credentials/${encode(kind)}`,

@@ -52,11 +52,59 @@ fn an_unknown_account_cannot_be_renamed() {
     given_nothing::<Account>().when(rename("Grace")).then_rejected(AccountError::NotFound);
 }
 
+fn erasing() -> [AccountEvent; 2] {
+    [registered("Ada"), AccountEvent::ErasureRequested]
+}
+
+fn erased() -> [AccountEvent; 3] {
+    [registered("Ada"), AccountEvent::ErasureRequested, AccountEvent::Erased]
+}
+
+#[test]
+fn an_account_can_be_erased() {
+    given::<Account>([registered("Ada")])
+        .when(AccountCommand::RequestErasure)
+        .then([AccountEvent::ErasureRequested]);
+    given::<Account>(erasing()).when(AccountCommand::RecordErased).then([AccountEvent::Erased]);
+}
+
+#[test]
+fn erasing_an_account_again_changes_nothing() {
+    given::<Account>(erasing()).when(AccountCommand::RequestErasure).then_nothing();
+    given::<Account>(erased()).when(AccountCommand::RequestErasure).then_nothing();
+    given::<Account>(erased()).when(AccountCommand::RecordErased).then_nothing();
+}
+
+#[test]
+fn an_account_is_not_erased_unasked() {
+    given_nothing::<Account>()
+        .when(AccountCommand::RequestErasure)
+        .then_rejected(AccountError::NotFound);
+    given::<Account>([registered("Ada")])
+        .when(AccountCommand::RecordErased)
+        .then_rejected(AccountError::NotErasing);
+}
+
+#[test]
+fn an_erased_account_is_not_registered_or_renamed_any_more() {
+    for command in [register("Ada"), rename("Eve")] {
+        given::<Account>(erasing()).when(command.clone()).then_rejected(AccountError::Erased);
+        given::<Account>(erased()).when(command).then_rejected(AccountError::Erased);
+    }
+}
+
 proptest! {
     #[test]
     fn any_sequence_of_commands_folds_to_the_live_state(
         commands in prop::collection::vec(
-            prop::sample::select(vec![register("Ada"), register(""), rename("Ada"), rename("Eve")]),
+            prop::sample::select(vec![
+                register("Ada"),
+                register(""),
+                rename("Ada"),
+                rename("Eve"),
+                AccountCommand::RequestErasure,
+                AccountCommand::RecordErased,
+            ]),
             0..20,
         )
     ) {

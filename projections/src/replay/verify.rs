@@ -26,7 +26,7 @@ use domain::{
     event_sourced::EventPayload as _,
     process::{
         Action, IntentKey, Outcome, Process, ProcessEvent, ProcessState, Stimulus,
-        close_workspace::CloseWorkspace, erase_project::EraseProject,
+        close_workspace::CloseWorkspace, erase_account::EraseAccount, erase_project::EraseProject,
         open_workspace::OpenWorkspace, retire_node::RetireNode, run_execution::RunExecution,
     },
 };
@@ -152,6 +152,7 @@ pub fn verify(streams: &[(StreamId, Vec<RecordedEvent>)]) -> Verification {
             OpenWorkspace::TYPE => verifier.check_process::<OpenWorkspace>(stream, events),
             CloseWorkspace::TYPE => verifier.check_process::<CloseWorkspace>(stream, events),
             RetireNode::TYPE => verifier.check_process::<RetireNode>(stream, events),
+            EraseAccount::TYPE => verifier.check_process::<EraseAccount>(stream, events),
             EraseProject::TYPE => verifier.check_process::<EraseProject>(stream, events),
             _ => {}
         }

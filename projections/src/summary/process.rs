@@ -59,6 +59,9 @@ fn of_effect(effect: &Effect) -> &'static str {
         Effect::EndExecutions { .. } => "end what runs in the project",
         Effect::DestroyTexts { .. } => "destroy the project's texts",
         Effect::NameErasedStreams { .. } => "name the erased streams",
+        Effect::EndSignIns { .. } => "sign the account out",
+        Effect::EraseProjects { .. } => "have the account's projects erased",
+        Effect::DestroySecrets { .. } => "destroy the account's secrets",
         Effect::SummariseTitle { .. } => "have a title made of the text",
     }
 }

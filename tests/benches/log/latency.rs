@@ -99,7 +99,7 @@ async fn latencies(system: &System, rate: u32, n_seconds: u64) -> Result<Samples
 /// Ideas of one project, one after the other.
 async fn keep_busy(system: &System, project: ProjectId, stop: &AtomicBool) -> Result<()> {
     while !stop.load(Ordering::Relaxed) {
-        let caller = Caller::person(system.owner, CommandId(random()));
+        let caller = Caller::person(system.owner(), CommandId(random()));
         let description =
             ContentRef { id: ContentId(random()), length: 9, digest: "00".repeat(32) };
         let draft = IdeaCommand::Draft { project, description };

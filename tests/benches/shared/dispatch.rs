@@ -144,7 +144,7 @@ pub(crate) async fn our_rate(n_aggregates: usize, system: &System) -> Result<f64
 }
 
 pub(crate) async fn ours(system: &System, id: ProjectId, number: u32) -> Result<()> {
-    dispatched(&system.dispatcher, system.owner, id, number).await
+    dispatched(&system.dispatcher, system.owner(), id, number).await
 }
 
 async fn dispatched(

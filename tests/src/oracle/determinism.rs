@@ -16,8 +16,8 @@ use domain::{
     node::Node,
     process::{
         Process, ProcessEvent, ProcessState, Stimulus, close_workspace::CloseWorkspace,
-        erase_project::EraseProject, open_workspace::OpenWorkspace, retire_node::RetireNode,
-        run_execution::RunExecution, title_idea::TitleIdea,
+        erase_account::EraseAccount, erase_project::EraseProject, open_workspace::OpenWorkspace,
+        retire_node::RetireNode, run_execution::RunExecution, title_idea::TitleIdea,
     },
     project::Project,
     session::Session,
@@ -57,6 +57,7 @@ macro_rules! each_process {
         violations.extend($function::<CloseWorkspace>($($argument),*));
         violations.extend($function::<RetireNode>($($argument),*));
         violations.extend($function::<EraseProject>($($argument),*));
+        violations.extend($function::<EraseAccount>($($argument),*));
         violations.extend($function::<TitleIdea>($($argument),*));
         violations
     }};
@@ -161,6 +162,7 @@ pub(super) async fn processes_saw_everything(oracle: &Oracle) -> Result<Vec<Viol
         CloseWorkspace::TYPE,
         RetireNode::TYPE,
         EraseProject::TYPE,
+        EraseAccount::TYPE,
         TitleIdea::TYPE,
     ] {
         let position = checkpoints.position(&format!("process {kind}")).await?;

@@ -4,6 +4,45 @@
  */
 
 export interface paths {
+    "/api/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's account. */
+        get: operations["own_account"];
+        put?: never;
+        post?: never;
+        /**
+         * Erases the caller's account for ever: all texts of all its projects, and its keys. What runs is cancelled
+         *     first, and every browser is signed out. Answers once this is recorded; the account document says when it
+         *     is done. Whoever signs in next, with a new link, is somebody else.
+         */
+        delete: operations["erase_account"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/accounts/{account}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One account. An erased one is known by its id only, to whoever owns the installation after it. */
+        get: operations["account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/agents": {
         parameters: {
             query?: never;
@@ -734,6 +773,15 @@ export interface components {
             id: string;
             name: string;
         };
+        /** @description An account, and how far it is erased. */
+        AccountState: {
+            /** Format: uuid */
+            id: string;
+            isErased: boolean;
+            /** @description Its erasure was asked for, and is under way. */
+            isErasing: boolean;
+            name: string;
+        };
         /** @description A page of what happened, newest first. */
         Activity: {
             entries: components["schemas"]["ActivityEntry"][];
@@ -1020,6 +1068,11 @@ export interface components {
             recorded: unknown;
             /** Format: uuid */
             stream: string;
+        };
+        /** @description Which account is to be erased, by its name, so that nobody does it by mistake. */
+        EraseAccount: {
+            /** @description The account's name. */
+            confirm: string;
         };
         /** @description Which project is to be erased, by its name, so that nobody erases the wrong one. */
         EraseProject: {
@@ -1868,6 +1921,67 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    own_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountState"];
+                };
+            };
+        };
+    };
+    erase_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EraseAccount"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+        };
+    };
+    account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountState"];
+                };
+            };
+        };
+    };
     agents: {
         parameters: {
             query?: never;

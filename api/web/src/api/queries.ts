@@ -328,6 +328,7 @@ export const writes = {
   }) => write('POST', endpoints.permission(session, request), { option }),
   eraseProject: ({ project, confirm }: { project: string; confirm: string }) =>
     write('DELETE', endpoints.project(project), { confirm }),
+  eraseAccount: (confirm: string) => write('DELETE', endpoints.account(), { confirm }),
   verifyAudit: () => write<Api.AuditVerdict & Partial<Api.Accepted>>('POST', endpoints.verifyAudit()),
   retryProjection: (name: string) => write<Partial<Api.Accepted>>('POST', endpoints.retryProjection(name)),
   rebuildProjection: (name: string) =>

@@ -20,7 +20,7 @@ import '~/pages/log.css'
 const KINDS = [
   'account', 'project', 'idea', 'execution', 'session', 'node', 'workspace', 'credential',
   'run_execution', 'open_workspace', 'close_workspace', 'retire_node', 'erase_project',
-  'title_idea',
+  'erase_account', 'title_idea',
 ]
 
 /** Reading the log costs something: it waits until somebody has finished a word. */

@@ -4,6 +4,7 @@ import { useNavigate, useParams } from 'react-router'
 import { keys } from '~/api/keys'
 import { agentsQuery, projectQuery, useWrite, writes } from '~/api/queries'
 import type { Project } from '~/api/types'
+import { EraseForm } from '~/components/EraseForm'
 import { ProjectFrame } from '~/components/ProjectFrame'
 import { agentLabel, PERMISSION_OPTIONS, PROFILE_OPTIONS } from '~/components/StartOptions'
 import { VariablesForm } from '~/components/VariablesForm'
@@ -26,7 +27,7 @@ export function ProjectSettingsPage() {
           <>
             <DefaultsForm key={data.id} project={data} />
             <VariablesForm key={`variables ${data.id}`} project={data} />
-            <EraseForm key={`erase ${data.id}`} project={data} />
+            <EraseProject key={`erase ${data.id}`} project={data} />
           </>
         )}
       </div>
@@ -108,58 +109,28 @@ function DefaultsForm({ project }: { project: Project }) {
   )
 }
 
-/** Takes every text of the project away for good; asks for its name, since nothing brings them back. */
-function EraseForm({ project }: { project: Project }) {
+/** Takes every text of the project away for good. */
+function EraseProject({ project }: { project: Project }) {
   const navigate = useNavigate()
   const announce = useAnnounce()
-  const [confirm, setConfirm] = useState('')
   const erase = useWrite(writes.eraseProject, [keys.projects()])
-  const submit = async () => {
+  const submit = async (confirm: string) => {
     await erase.mutateAsync({ project: project.id, confirm })
     announce(`${project.name} was erased`)
     await navigate(paths.projects())
   }
   return (
-    <section className="erase" aria-labelledby="erase">
-      <h2 id="erase">Erase this project</h2>
-      <p className="soft">
-        The key of its texts is destroyed: ideas, conversations and diffs can never be read again, here, in backups or in
-        exports, and search forgets them. The log keeps that something happened and when, with “erased” in place of what
-        was said. Branches in the repository stay.
-      </p>
-      <form
-        className="form"
-        onSubmit={(event) => {
-          event.preventDefault()
-          if (confirm === project.name) void submit().catch(() => undefined)
-        }}
-      >
-        <TextField
-          label={`Type ${project.name} to confirm`}
-          value={confirm}
-          autoComplete="off"
-          autoCapitalize="none"
-          spellCheck={false}
-          onChange={(event) => setConfirm(event.target.value)}
-        />
-        <ProblemNote error={erase.error} />
-        <div className="form-actions">
-          <Button
-            type="submit"
-            look="danger"
-            icon="remove"
-            blockedBy={
-              erase.isPending
-                ? 'It is being erased'
-                : confirm === project.name
-                  ? undefined
-                  : 'Type the name of the project first'
-            }
-          >
-            {erase.isPending ? 'Erasing' : 'Erase for ever'}
-          </Button>
-        </div>
-      </form>
-    </section>
+    <EraseForm
+      title="Erase this project"
+      what="project"
+      name={project.name}
+      erase={(confirm) => void submit(confirm).catch(() => undefined)}
+      isPending={erase.isPending}
+      error={erase.error}
+    >
+      The key of its texts is destroyed: ideas, conversations and diffs can never be read again, here, in backups or in
+      exports, and search forgets them. The log keeps that something happened and when, with “erased” in place of what
+      was said. Branches in the repository stay.
+    </EraseForm>
   )
 }

@@ -1,12 +1,15 @@
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
+import { useNavigate } from 'react-router'
 import { keys } from '~/api/keys'
 import { agentsQuery, credentialsQuery, signedInQuery, useWrite, writes } from '~/api/queries'
 import type { Credential } from '~/api/types'
 import { AgentName } from '~/components/DemoLabel'
+import { EraseForm } from '~/components/EraseForm'
 import { SettingsTabs } from '~/components/SettingsTabs'
 import { THEMES, useTheme } from '~/lib/theme'
 import { modName } from '~/lib/shortcuts'
+import { paths } from '~/paths'
 import { Badge } from '~/ui/Badge'
 import { Button } from '~/ui/Button'
 import { Choice, TextField } from '~/ui/Field'
@@ -24,6 +27,7 @@ export function SettingsPage() {
       <AnthropicKey />
       <Appearance />
       <About />
+      <EraseAccount />
     </Page>
   )
 }
@@ -158,5 +162,33 @@ function About() {
         {data !== undefined && ` SAM ${data.version}, signed in as ${data.account.name}.`}
       </p>
     </section>
+  )
+}
+
+/** Takes away everything that the account has. Nobody is signed in afterwards. */
+function EraseAccount() {
+  const { data } = useQuery(signedInQuery)
+  const cache = useQueryClient()
+  const navigate = useNavigate()
+  const erase = useWrite(writes.eraseAccount)
+  const submit = async (confirm: string) => {
+    await erase.mutateAsync(confirm)
+    cache.clear()
+    await navigate(paths.accountErased())
+  }
+  if (data === undefined) return null
+  return (
+    <EraseForm
+      title="Erase your account"
+      what="account"
+      name={data.account.name}
+      erase={(confirm) => void submit(confirm).catch(() => undefined)}
+      isPending={erase.isPending}
+      error={erase.error}
+    >
+      What runs is cancelled, every project is erased with all its texts, stored keys are destroyed, and every browser is
+      signed out. None of it comes back, not from backups either. The log keeps that something happened and when. SAM
+      stays: its next sign-in link is for a new account, which has nothing of this one.
+    </EraseForm>
   )
 }

@@ -12,12 +12,22 @@ type Progress = { at: 'no link' } | { at: 'signing in' } | { at: 'refused'; erro
 /** Opens with the link that SAM prints; the token after `#` never reaches a server's log. */
 export function SignInPage() {
   useTitle('Sign in')
-  const token = useLocation().hash.slice(1)
+  const { hash, search } = useLocation()
+  const token = hash.slice(1)
   return (
     <main className="lonely">
       <img src="/icon.svg" alt="" width="40" height="40" />
       <h1>Sign in to SAM</h1>
-      <SignIn key={token} token={token} />
+      {token === '' && new URLSearchParams(search).has('erased') ? (
+        <Note icon="key">
+          <p>
+            <strong>Your account is being erased,</strong> and you are signed out. Whoever signs in
+            next has a new account: <code>sam sign-in</code> prints a link.
+          </p>
+        </Note>
+      ) : (
+        <SignIn key={token} token={token} />
+      )}
     </main>
   )
 }

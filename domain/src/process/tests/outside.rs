@@ -148,7 +148,10 @@ impl Outside {
             },
             Effect::EndExecutions { .. }
             | Effect::DestroyTexts { .. }
-            | Effect::NameErasedStreams { .. } => unreachable!("nobody erases a project here"),
+            | Effect::NameErasedStreams { .. }
+            | Effect::EndSignIns { .. }
+            | Effect::EraseProjects { .. }
+            | Effect::DestroySecrets { .. } => unreachable!("nobody erases anything here"),
         })
     }
 
