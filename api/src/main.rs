@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Rows and messages are many small pieces: the system's allocator takes a fifth of the time they take.
+/// Rows and messages are many small pieces: the system's allocator takes a fifth of the time they take. Huge
+/// pages are off in the manifest; with them `sam` at rest has twice the memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

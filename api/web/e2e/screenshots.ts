@@ -47,6 +47,11 @@ for (const colorScheme of ['light', 'dark'] as const) {
           await page.goto(path)
           await page.waitForLoadState('networkidle').catch(() => undefined)
           await shoot(page, what)
+          if (what.endsWith('settings')) {
+            await page.getByRole('heading', { name: /^Erase/ }).scrollIntoViewIfNeeded()
+            await page.keyboard.press('End')
+            await shoot(page, `${what}-end`)
+          }
         }
         await page.keyboard.press('Control+k')
         await shoot(page, 'palette')

@@ -22,7 +22,7 @@ pub(super) struct Limits {
     pub(super) bytes_max: usize,
     /// Rows of one project. Appends of no project have no such limit.
     pub(super) project_rows_max: usize,
-    /// The same in company.
+    /// The same in company; one append in any case, however many rows it has.
     pub(super) project_rows_in_company_max: usize,
 }
 
