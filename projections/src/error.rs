@@ -113,7 +113,7 @@ fn sqlite_verdict(extended_code: &str) -> Verdict {
         _ if code == IOERR_SHMSIZE => Verdict::Full,
         13 => Verdict::Full,
         // Busy, locked, out of memory.
-        5 | 6 | 7 => Verdict::Later,
+        5..=7 => Verdict::Later,
         // Read-only, I/O error, corrupt, cannot open, not a database.
         8 | 10 | 11 | 14 | 26 => Verdict::Broken,
         _ => Verdict::Wrong,

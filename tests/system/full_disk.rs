@@ -51,8 +51,9 @@ impl Disk {
     fn fill(&self, room: u64) {
         let mut file = File::create(self.filler()).unwrap();
         let full = loop {
+            // The last one is shorter: the disk is full in the middle of it.
             match file.write(&[0; 4096]) {
-                Ok(_) => {}
+                Ok(n_bytes) => assert!(n_bytes > 0),
                 Err(error) => break error,
             }
         };
