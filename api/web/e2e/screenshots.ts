@@ -48,8 +48,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
           await page.waitForLoadState('networkidle').catch(() => undefined)
           await shoot(page, what)
           if (what.endsWith('settings')) {
-            await page.getByRole('heading', { name: /^Erase/ }).scrollIntoViewIfNeeded()
-            await page.keyboard.press('End')
+            await page.getByRole('button', { name: 'Erase for ever' }).scrollIntoViewIfNeeded()
             await shoot(page, `${what}-end`)
           }
         }
