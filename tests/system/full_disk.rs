@@ -145,6 +145,12 @@ async fn post_until_kept(world: &World, wish: &Wish) {
     }
 }
 
+/// A server on a database of our own, without a machine.
+async fn start_on(url: &str) -> World {
+    let settings = [("SAM_NO_LOCAL_NODE", "true"), ("SAM_DATABASE_URL", url)];
+    World::start_with("full", Store::Sqlite, &settings).await.unwrap()
+}
+
 async fn assert_intact(world: &World) {
     let report = world.server().unwrap().post("audit/verify", &json!({})).await.unwrap();
     assert_eq!(report["isIntact"], true, "{report:#}");
@@ -190,8 +196,7 @@ async fn survive(mut world: World, disk: &Disk) {
 async fn a_full_disk_under_sqlite_refuses_and_heals() {
     let disk = Disk::mount("sqlite", "24m");
     let url = format!("sqlite:{}", disk.path.display());
-    let settings = [("SAM_NO_LOCAL_NODE", "true"), ("SAM_DATABASE_URL", url.as_str())];
-    let world = World::start_with("full", Store::Sqlite, &settings).await.unwrap();
+    let world = start_on(&url).await;
     survive(world, &disk).await;
 }
 
@@ -201,8 +206,7 @@ async fn a_full_disk_under_the_tables_of_postgres_refuses_and_heals() {
     let folder = std::env::temp_dir().join(format!("sam-full-tables-{}", std::process::id()));
     let cluster = Cluster::start(&folder, "").unwrap();
     let url = cluster.database_in(&disk.path).unwrap();
-    let settings = [("SAM_NO_LOCAL_NODE", "true"), ("SAM_DATABASE_URL", url.as_str())];
-    let world = World::start_with("full", Store::Sqlite, &settings).await.unwrap();
+    let world = start_on(&url).await;
     survive(world, &disk).await;
 }
 
@@ -213,8 +217,7 @@ async fn a_full_disk_under_the_log_of_postgres_loses_nothing() {
     let folder = std::env::temp_dir().join(format!("sam-full-wal-{}", std::process::id()));
     let cluster = Cluster::start_with_wal(&folder, &disk.path, "").unwrap();
     let url = cluster.database().unwrap();
-    let settings = [("SAM_NO_LOCAL_NODE", "true"), ("SAM_DATABASE_URL", url.as_str())];
-    let mut world = World::start_with("full", Store::Sqlite, &settings).await.unwrap();
+    let mut world = start_on(&url).await;
     disk.fill(ROOM_BYTES);
     let (mut kept, refused, (status, problem)) = post_until_refused(&world).await;
     assert!([503, 507].contains(&status), "{status} {problem}");

@@ -1,9 +1,7 @@
 //! The one task of a process that appends.
 //!
 //! It takes whatever queued while the previous batch was committing, without waiting for more: under
-//! load batches grow by themselves, and a lone append is not delayed. To wait for those that were answered
-//! together makes batches twice as large and the whole slower: half of the callers decide while the commit of
-//! the other half is on its way.
+//! load batches grow by themselves, and a lone append is not delayed.
 //!
 //! When the database goes away the outcome of the batch may be unknown. It is then committed again:
 //! taking the head lock waits for the old transaction to end, and what that one recorded is found by
@@ -33,7 +31,7 @@ const LIMITS: Limits = Limits {
     rows_max: 512,
     bytes_max: 1 << 20,
     project_rows_max: 64,
-    // One append of each in turn: two or more made others wait twice as long, measured beside 64 busy streams.
+    // With 8, others waited about twice as long beside 64 busy streams; `bench log --only latency` tells.
     project_rows_in_company_max: 1,
 };
 
