@@ -2,8 +2,9 @@
 //!
 //! The state changes only after the events are on disk. Two actors for one stream, here or in another
 //! replica, can do no harm: the log lets only one of them append, and the other reads what it missed.
-//! An actor that does not know what the log holds leaves, and the next command starts a new one from
-//! the log. Idle ones leave too.
+//! So a new actor takes its stream to be empty until the log says otherwise: what begins a stream, which
+//! is most of what is sent to new actors, waits for no read. An actor that does not know what the log
+//! holds leaves, and the next command starts a new one. Idle ones leave too.
 //!
 //! Read next: `dispatcher.rs` finds and starts actors.
 
@@ -21,12 +22,9 @@ use domain::{
     event::registry::{self, Unreadable},
     event_sourced::{EventPayload as _, EventSourced, canonical_json, refusal_code},
 };
-use projections::{
-    error::DatabaseError,
-    event_log::{
-        Append, AppendError, Appended, EventLog, FIRST_HASH, Hash, Metadata, NewContent, NewEvent,
-        Position, RecordedEvent, StreamId,
-    },
+use projections::event_log::{
+    Append, AppendError, Appended, EventLog, FIRST_HASH, Hash, Metadata, NewContent, NewEvent,
+    Position, RecordedEvent, StreamId,
 };
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
@@ -37,7 +35,6 @@ mod snapshot;
 
 /// How often a command is decided again because another replica was faster.
 const DECISIONS_MAX: usize = 5;
-const EVENTS_PER_READ: usize = 512;
 /// How long an actor whose log is away answers with that, before the next one looks again.
 const AWAY_PERIOD: Duration = Duration::from_millis(100);
 const IDLE_PERIOD_MAX: Duration = Duration::from_secs(300);
@@ -86,6 +83,8 @@ struct Folded<A> {
     position: Position,
     /// The sequence of the newest kept state that is known of; 0 for none.
     kept: u64,
+    /// Whether the log was heard of at all: else the stream is only taken to be empty.
+    is_read: bool,
 }
 
 /// The actor of one stream.
@@ -117,20 +116,6 @@ impl<A: EventSourced> Actor for AggregateActor<A> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (log, stream, folded) = (self.log.clone(), self.stream.clone(), self.folded.clone());
-        let load = async move { snapshot::load(&log, &stream, folded?).await };
-        // The mailbox waits meanwhile.
-        ctx.wait(load.into_actor(self).map(|loaded, actor, ctx| {
-            if let Err(error) = &loaded {
-                tracing::error!(stream = %actor.stream, %error, "a stream could not be loaded");
-            }
-            if loaded.as_ref().is_err_and(is_lost) {
-                // Who waits already hears why. Were it to leave at once, they would only see it die.
-                ctx.run_later(AWAY_PERIOD, |_, ctx| ctx.stop());
-            }
-            actor.folded = loaded;
-            actor.keep(ctx);
-        }));
         ctx.run_interval(IDLE_CHECK_PERIOD, |actor, ctx| {
             if actor.last_used.elapsed() > IDLE_PERIOD_MAX {
                 ctx.stop();
@@ -146,8 +131,17 @@ impl<A: EventSourced> AggregateActor<A> {
             // There was no state to begin with; this one leaves of itself.
             return;
         }
-        if folded.as_ref().is_err_and(is_lost) {
-            ctx.stop();
+        match &folded {
+            Err(error) if error.is_temporary() => {
+                tracing::warn!(stream = %self.stream, %error, "a stream is not known any more");
+                // Who waits already hears why. Were it to leave at once, they would only see it die.
+                ctx.run_later(AWAY_PERIOD, |_, ctx| ctx.stop());
+            }
+            Err(DispatchError::Damaged { reason, .. }) => {
+                tracing::error!(stream = %self.stream, reason, "a stream could not be loaded");
+            }
+            Err(_) => ctx.stop(),
+            Ok(_) => {}
         }
         self.folded = folded;
         self.keep(ctx);
@@ -202,7 +196,9 @@ impl<A: EventSourced> Handler<Ask<A>> for AggregateActor<A> {
         let look = async move {
             match folded {
                 // Another replica may have written since.
-                Ok(folded) if log.is_shared() => catch_up(&log, &stream, folded).await,
+                Ok(folded) if log.is_shared() || !folded.is_read => {
+                    snapshot::load(&log, &stream, folded).await
+                }
                 folded => folded,
             }
         };
@@ -214,14 +210,16 @@ impl<A: EventSourced> Handler<Ask<A>> for AggregateActor<A> {
     }
 }
 
-/// Whether an error leaves nobody knowing what the log holds.
-fn is_lost(error: &DispatchError) -> bool {
-    !matches!(error, DispatchError::Damaged { .. })
-}
-
 impl<A: Default> Default for Folded<A> {
     fn default() -> Self {
-        Self { state: Arc::new(A::default()), sequence: 0, hash: FIRST_HASH, position: 0, kept: 0 }
+        Self {
+            state: Arc::new(A::default()),
+            sequence: 0,
+            hash: FIRST_HASH,
+            position: 0,
+            kept: 0,
+            is_read: false,
+        }
     }
 }
 
@@ -250,8 +248,8 @@ async fn run<A: EventSourced>(
             undecided => {
                 // Only what is decided on the newest state is a refusal.
                 let seen = folded.sequence;
-                if log.is_shared() {
-                    folded = match catch_up(log, stream, folded).await {
+                if log.is_shared() || !folded.is_read {
+                    folded = match snapshot::load(log, stream, folded).await {
                         Ok(folded) => folded,
                         Err(error) => return (Err(error.clone()), Err(error)),
                     };
@@ -273,7 +271,7 @@ async fn run<A: EventSourced>(
         match appended {
             Ok(appended) if appended.is_repeat => {
                 let caught_up = if appended.sequence > folded.sequence {
-                    catch_up(log, stream, folded).await
+                    snapshot::load(log, stream, folded).await
                 } else {
                     Ok(folded)
                 };
@@ -287,7 +285,7 @@ async fn run<A: EventSourced>(
                 return (folded, answer);
             }
             Err(AppendError::Conflict { .. }) => {
-                folded = match catch_up(log, stream, folded).await {
+                folded = match snapshot::load(log, stream, folded).await {
                     Ok(folded) => folded,
                     Err(error) => return (Err(error.clone()), Err(error)),
                 };
@@ -367,6 +365,7 @@ impl<A: EventSourced> Folded<A> {
         self.sequence = appended.sequence;
         self.hash = appended.hash;
         self.position = appended.position;
+        self.is_read = true;
         Ok(self)
     }
 
@@ -410,36 +409,4 @@ impl<A: EventSourced> Folded<A> {
 /// The event of a row, in its newest version.
 pub(crate) fn read<A: EventSourced>(event: &RecordedEvent) -> Result<A::Event, Unreadable> {
     registry::read(A::TYPE, &event.event_type, &event.event_version, &event.payload)
-}
-
-/// Folds what the log holds beyond the state.
-async fn catch_up<A: EventSourced>(
-    log: &EventLog,
-    stream: &StreamId,
-    mut folded: Folded<A>,
-) -> Result<Folded<A>, DispatchError> {
-    loop {
-        let events = next_events(log, stream, &folded).await?;
-        let is_end = events.len() < EVENTS_PER_READ;
-        for event in &events {
-            folded = folded.recorded(event)?;
-        }
-        if is_end {
-            return Ok(folded);
-        }
-    }
-}
-
-async fn next_events<A>(
-    log: &EventLog,
-    stream: &StreamId,
-    folded: &Folded<A>,
-) -> Result<Vec<RecordedEvent>, DispatchError> {
-    let events = log.read_stream(stream, folded.sequence, EVENTS_PER_READ).await;
-    events.map_err(|error| match error {
-        DatabaseError::Failed { reason } => {
-            DispatchError::Damaged { stream: stream.clone(), sequence: 0, reason }
-        }
-        error => error.into(),
-    })
 }

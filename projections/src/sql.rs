@@ -20,6 +20,7 @@ use crate::{error::DatabaseError, task};
 
 mod value;
 
+pub(crate) use value::Column;
 pub use value::{IntoValues, Value};
 
 /// A pool of connections to one database: the log's or the read models'.
@@ -162,6 +163,26 @@ impl SqlTransaction {
                 bind_postgres(sql, values).execute(&mut **transaction).await?.rows_affected()
             }
         })
+    }
+
+    /// Runs a statement over the values of many rows, which only PostgreSQL takes as columns.
+    pub(crate) async fn execute_columns(
+        &mut self,
+        sql: &str,
+        columns: Vec<Column>,
+    ) -> Result<u64, DatabaseError> {
+        let Self::Postgres(transaction) = self else {
+            return Err(DatabaseError::failed("SQLite takes no columns"));
+        };
+        let query = columns.into_iter().fold(sqlx::query(sql), |query, column| match column {
+            Column::Int(values) => query.bind(values),
+            Column::Real(values) => query.bind(values),
+            Column::Text(values) => query.bind(values),
+            Column::Bytes(values) => query.bind(values),
+            Column::Bool(values) => query.bind(values),
+            Column::Uuid(values) => query.bind(values),
+        });
+        Ok(query.execute(&mut **transaction).await?.rows_affected())
     }
 
     pub async fn fetch_all(

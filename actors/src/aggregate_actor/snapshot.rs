@@ -7,31 +7,55 @@ use std::sync::Arc;
 
 use domain::event_sourced::{EventSourced, FINGERPRINT};
 use projections::{
-    event_log::{EventLog, StreamId},
+    error::DatabaseError,
+    event_log::{EventLog, RecordedEvent, StreamId},
     snapshots::Snapshot,
 };
 
-use super::{EVENTS_PER_READ, Folded, catch_up, next_events};
+use super::Folded;
 use crate::dispatcher::DispatchError;
 
-/// Folds a stream. A short one is read to its end at once; only a longer one is looked for among the kept states.
+const EVENTS_PER_READ: usize = 512;
+
+/// Folds what the log holds beyond a state. Where that is the beginning, a short stream is read to its end at
+/// once; only a longer one is looked for among the kept states.
 pub(super) async fn load<A: EventSourced>(
     log: &EventLog,
     stream: &StreamId,
     mut folded: Folded<A>,
 ) -> Result<Folded<A>, DispatchError> {
-    let events = next_events(log, stream, &folded).await?;
-    let is_end = events.len() < EVENTS_PER_READ;
-    if !is_end && let Some(kept) = kept(log, stream).await {
-        return catch_up(log, stream, kept).await;
+    loop {
+        let events = next_events(log, stream, &folded).await?;
+        let is_end = events.len() < EVENTS_PER_READ;
+        if !is_end
+            && !folded.is_read
+            && let Some(kept) = kept(log, stream).await
+        {
+            folded = kept;
+            continue;
+        }
+        folded.is_read = true;
+        for event in &events {
+            folded = folded.recorded(event)?;
+        }
+        if is_end {
+            return Ok(folded);
+        }
     }
-    for event in &events {
-        folded = folded.recorded(event)?;
-    }
-    if is_end {
-        return Ok(folded);
-    }
-    catch_up(log, stream, folded).await
+}
+
+async fn next_events<A>(
+    log: &EventLog,
+    stream: &StreamId,
+    folded: &Folded<A>,
+) -> Result<Vec<RecordedEvent>, DispatchError> {
+    let events = log.read_stream(stream, folded.sequence, EVENTS_PER_READ).await;
+    events.map_err(|error| match error {
+        DatabaseError::Failed { reason } => {
+            DispatchError::Damaged { stream: stream.clone(), sequence: 0, reason }
+        }
+        error => error.into(),
+    })
 }
 
 /// The kept state, if it can be believed. A cache that cannot be read is none.
@@ -48,7 +72,7 @@ async fn kept<A: EventSourced>(log: &EventLog, stream: &StreamId) -> Option<Fold
     }
     let state = Arc::new(A::from_snapshot(&snapshot.state)?);
     let Snapshot { sequence, hash, .. } = snapshot;
-    Some(Folded { state, sequence, hash, position: last.position, kept: sequence })
+    Some(Folded { state, sequence, hash, position: last.position, kept: sequence, is_read: true })
 }
 
 /// Keeps a state. Where that fails the next load takes longer, and that is all.

@@ -15,7 +15,7 @@ use crate::{
     error::DatabaseError,
     event_log::Position,
     projection::{Projection, Recorded, Writes},
-    projector::grouping::{Places, group},
+    projector::grouping::{Grouped, Shape, Values, group},
     sql::{SqlPool, SqlTransaction, Value},
 };
 
@@ -169,8 +169,8 @@ impl<E: Send + Sync + 'static> Side<E> {
         if transaction.execute(&advance, values).await? != names.len() as u64 {
             return Err(Refusal::Overtaken);
         }
-        for grouped in group(writes.writes, Places::of(self.pool.is_postgres())) {
-            transaction.execute(&grouped.sql, grouped.values).await?;
+        for grouped in group(writes.writes, Shape::of(self.pool.is_postgres())) {
+            run(&mut transaction, grouped).await?;
         }
         transaction.commit().await?;
         for track in self.tracks.iter_mut().filter(|track| track.parked.is_none()) {
@@ -348,8 +348,8 @@ impl<E> Batch<'_, E> {
         if is_inside && self.transaction.execute(advance, (name, from, to)).await? != 1 {
             return Err(Refusal::Overtaken);
         }
-        for grouped in group(writes.writes, Places::of(self.is_postgres)) {
-            self.transaction.execute(&grouped.sql, grouped.values).await?;
+        for grouped in group(writes.writes, Shape::of(self.is_postgres)) {
+            run(self.transaction, grouped).await?;
         }
         Ok(())
     }
@@ -364,6 +364,14 @@ impl<E> Batch<'_, E> {
         self.transaction.execute(&park, (name, parked.position, parked.error.as_str())).await?;
         Ok(())
     }
+}
+
+async fn run(transaction: &mut SqlTransaction, grouped: Grouped) -> Result<(), DatabaseError> {
+    match grouped.values {
+        Values::Listed(values) => transaction.execute(&grouped.sql, values).await?,
+        Values::Columns(columns) => transaction.execute_columns(&grouped.sql, columns).await?,
+    };
+    Ok(())
 }
 
 fn describe(error: &DatabaseError) -> String {

@@ -22,6 +22,57 @@ pub enum Value {
     Time(DateTime<Utc>),
 }
 
+/// Values of one kind, for PostgreSQL: one placeholder stands for the values of many rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Column {
+    Int(Vec<Option<i64>>),
+    Real(Vec<Option<f64>>),
+    Text(Vec<Option<String>>),
+    Bytes(Vec<Option<Vec<u8>>>),
+    Bool(Vec<Option<bool>>),
+    Uuid(Vec<Option<Uuid>>),
+}
+
+impl Column {
+    /// None where the values are of different kinds, or all of them null.
+    pub(crate) fn of<'v>(values: impl Iterator<Item = &'v Value> + Clone) -> Option<Self> {
+        macro_rules! column {
+            ($variant:ident, $($pattern:pat => $value:expr),+) => {{
+                let value = |value: &Value| match value {
+                    Value::Null => Some(None),
+                    $($pattern => Some(Some($value)),)+
+                    _ => None,
+                };
+                Self::$variant(values.map(value).collect::<Option<_>>()?)
+            }};
+        }
+        let kind = values.clone().find(|value| **value != Value::Null)?;
+        Some(match kind {
+            Value::Null => return None,
+            Value::Int(_) | Value::Time(_) => {
+                column!(Int, Value::Int(int) => *int, Value::Time(time) => time.timestamp_micros())
+            }
+            Value::Real(_) => column!(Real, Value::Real(real) => *real),
+            Value::Text(_) => column!(Text, Value::Text(text) => text.clone()),
+            Value::Bytes(_) => column!(Bytes, Value::Bytes(bytes) => bytes.clone()),
+            Value::Bool(_) => column!(Bool, Value::Bool(bool) => *bool),
+            Value::Uuid(_) => column!(Uuid, Value::Uuid(uuid) => *uuid),
+        })
+    }
+
+    /// What PostgreSQL calls the kind.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "BIGINT",
+            Self::Real(_) => "DOUBLE PRECISION",
+            Self::Text(_) => "TEXT",
+            Self::Bytes(_) => "BYTEA",
+            Self::Bool(_) => "BOOLEAN",
+            Self::Uuid(_) => "UUID",
+        }
+    }
+}
+
 /// What can be handed over as the values of one statement: a tuple, an array or a list.
 pub trait IntoValues {
     fn into_values(self) -> Vec<Value>;

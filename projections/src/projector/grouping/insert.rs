@@ -1,8 +1,10 @@
 //! An insert of one row that can be made one of many.
 
-use crate::projector::grouping::Places;
+use crate::projector::grouping::given::Given;
 
-/// Its parts: what comes before the row, the row, and what comes after it.
+const VALUES: &str = "VALUES";
+
+/// Its parts: what comes before `VALUES`, the row, and what comes after it.
 #[derive(Debug)]
 pub(super) struct Insert {
     head: &'static str,
@@ -15,14 +17,13 @@ pub(super) struct Insert {
 
 impl Insert {
     pub(super) fn parse(statement: &'static str) -> Option<Self> {
-        const VALUES: &str = "VALUES";
         let statement = statement.trim();
         let upper = statement.to_ascii_uppercase();
         if !upper.starts_with("INSERT") || upper.contains("SELECT") {
             return None;
         }
-        let start = upper.find(VALUES)? + VALUES.len();
-        let start = start + statement[start..].find('(')?;
+        let values = upper.find(VALUES)?;
+        let start = values + statement[values..].find('(')?;
         let end = start + closing_parenthesis(&statement[start..])?;
         let (row, tail) = (&statement[start..=end], &statement[end + 1..]);
         if tail.contains('$') {
@@ -30,7 +31,7 @@ impl Insert {
         }
         let n_values = numbers(row).max()?;
         let is_in_order = numbers(row).eq(1..=n_values);
-        Some(Self { head: &statement[..start], row, tail, n_values, is_in_order })
+        Some(Self { head: &statement[..values], row, tail, n_values, is_in_order })
     }
 
     /// Tells whether it may change a row that is there.
@@ -52,12 +53,18 @@ impl Insert {
             .collect()
     }
 
-    pub(super) fn sql(&self, n_rows: usize, places: Places) -> String {
-        let rows: Vec<String> = match places {
-            Places::Nameless if self.is_in_order => vec![nameless(self.row); n_rows],
-            _ => (0..n_rows).map(|n| shift(self.row, n * self.n_values)).collect(),
+    pub(super) fn sql_of_rows(&self, n_rows: usize) -> String {
+        let rows: Vec<String> = match self.is_in_order {
+            true => vec![nameless(self.row); n_rows],
+            false => (0..n_rows).map(|n| shift(self.row, n * self.n_values)).collect(),
         };
-        format!("{}{}{}", self.head, rows.join(", "), self.tail)
+        format!("{}{VALUES} {}{}", self.head, rows.join(", "), self.tail)
+    }
+
+    pub(super) fn sql_of_columns(&self, given: &Given) -> String {
+        let row = replaced(self.row, |number| given.name(number));
+        let row = &row[1..row.len() - 1];
+        format!("{}SELECT {row} FROM {}{}", self.head, given.rows(), self.tail)
     }
 }
 
@@ -96,24 +103,25 @@ fn digits(text: &str) -> &str {
 
 /// Takes the number away from each placeholder.
 fn nameless(text: &str) -> String {
-    let mut parts = text.split('$');
-    let first = parts.next().unwrap_or_default().to_string();
-    parts.fold(first, |text, part| text + "?" + &part[digits(part).len()..])
+    replaced(text, |_| "?".to_owned())
 }
 
 /// Adds `by` to the number of each placeholder.
 fn shift(text: &str, by: usize) -> String {
+    replaced(text, |number| format!("${}", number + by))
+}
+
+/// Puts something else where the placeholders are.
+fn replaced(text: &str, with: impl Fn(usize) -> String) -> String {
     let mut parts = text.split('$');
-    let mut shifted = parts.next().unwrap_or_default().to_string();
+    let mut replaced = parts.next().unwrap_or_default().to_string();
     for part in parts {
         let number = digits(part);
-        let rest = &part[number.len()..];
-        shifted.push('$');
-        match number.parse::<usize>() {
-            Ok(number) => shifted.push_str(&(number + by).to_string()),
-            Err(_) => shifted.push_str(number),
+        match number.parse() {
+            Ok(number) => replaced.push_str(&with(number)),
+            Err(_) => replaced.push('$'),
         }
-        shifted.push_str(rest);
+        replaced.push_str(&part[number.len()..]);
     }
-    shifted
+    replaced
 }

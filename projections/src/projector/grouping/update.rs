@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    projector::grouping::{Places, key_of},
+    projector::grouping::{given::Given, key_of},
     sql::Value,
 };
 
@@ -57,37 +57,34 @@ impl Update {
         rows
     }
 
-    pub(super) fn sql(&self, n_rows: usize, places: Places) -> String {
+    pub(super) fn sql_of_rows(&self, n_rows: usize) -> String {
         if n_rows == 1 {
             return self.statement.to_string();
         }
         let names: Vec<String> = (1..=self.n_values).map(|n| format!("v{n}")).collect();
-        let row = |n: usize| {
-            let place = |k: usize| match places {
-                Places::Numbered => format!("${}", n * self.n_values + k),
-                Places::Nameless => "?".to_owned(),
-            };
-            let places: Vec<String> = (1..=self.n_values).map(place).collect();
-            format!("({})", places.join(", "))
+        let row = format!("({})", vec!["?"; self.n_values].join(", "));
+        let rows = vec![row; n_rows].join(", ");
+        let update = self.sql_from("given", |place| format!("given.v{place}"));
+        format!("WITH given ({}) AS (VALUES {rows}) {update}", names.join(", "))
+    }
+
+    pub(super) fn sql_of_columns(&self, given: &Given) -> String {
+        self.sql_from(&given.rows(), |place| given.name(place))
+    }
+
+    /// The statement over rows from elsewhere, whose values at a place, from 1, have these names.
+    fn sql_from(&self, rows: &str, name: impl Fn(usize) -> String) -> String {
+        let set = |(column, to): &(&str, To)| match to {
+            To::Value(place) => format!("{column} = {}", name(place + 1)),
+            To::Word(word) => format!("{column} = {word}"),
         };
-        let rows: Vec<String> = (0..n_rows).map(row).collect();
-        let sets: Vec<String> = self
-            .sets
-            .iter()
-            .map(|(column, to)| match to {
-                To::Value(place) => format!("{column} = given.v{}", place + 1),
-                To::Word(word) => format!("{column} = {word}"),
-            })
-            .collect();
-        let keys: Vec<String> = self
-            .keys
-            .iter()
-            .map(|(column, place)| format!("{}.{column} = given.v{}", self.table, place + 1))
-            .collect();
+        let key = |(column, place): &(&str, usize)| {
+            format!("{}.{column} = {}", self.table, name(place + 1))
+        };
+        let sets: Vec<String> = self.sets.iter().map(set).collect();
+        let keys: Vec<String> = self.keys.iter().map(key).collect();
         format!(
-            "WITH given ({}) AS (VALUES {}) UPDATE {} SET {} FROM given WHERE {}",
-            names.join(", "),
-            rows.join(", "),
+            "UPDATE {} SET {} FROM {rows} WHERE {}",
             self.table,
             sets.join(", "),
             keys.join(" AND ")
