@@ -127,11 +127,9 @@ impl Story {
             story.settle_down().await
         };
         let played = tokio::time::timeout(ROUND, whole).await;
-        let is_known = played.is_ok();
-        played.unwrap_or_else(|_| Err(anyhow::anyhow!("it hangs"))).with_context(|| {
-            let said = story.world.server().map(tests::world::Server::said).unwrap_or_default();
-            format!("(timed out: {}) the server said:\n{said}", !is_known)
-        })?;
+        if let Err(error) = played.unwrap_or_else(|_| Err(anyhow::anyhow!("it hangs"))) {
+            return Err(error.context(story.circumstances().await));
+        }
         story.was_killed |= mark.exists();
         let Self { world, idea, execution, position, was_killed, was_continued, .. } = story;
         let execution = execution.context("it was submitted")?;
@@ -139,6 +137,30 @@ impl Story {
         checks::promises(&world, idea, position).await?;
         world.end().await?;
         Ok(was_killed)
+    }
+
+    /// What can be told of a round that went wrong, for whoever has to find out why.
+    async fn circumstances(&self) -> String {
+        let Ok(server) = self.world.server() else { return "no server".to_owned() };
+        let mut told = format!("the server said:\n{}", server.said());
+        let execution = self.execution.unwrap_or_default();
+        for path in ["workspaces", "nodes", &format!("executions/{execution}/timeline")] {
+            match tokio::time::timeout(Duration::from_secs(5), server.get(path)).await {
+                Ok(Ok(document)) => told.push_str(&format!("\n{path}: {document}")),
+                other => told.push_str(&format!("\n{path}: {other:?}")),
+            }
+        }
+        let of_processes = tests::world::processes(&self.world.data_dir());
+        told.push_str(&format!("\nprocesses: {of_processes:?}"));
+        let grep = Command::new("grep")
+            .args(["-r", "", "--include=agent.log*"])
+            .arg(self.world.data_dir())
+            .output()
+            .await;
+        if let Ok(found) = grep {
+            told.push_str(&format!("\n{}", String::from_utf8_lossy(&found.stdout)));
+        }
+        told
     }
 
     /// Carries the idea to its end, as a patient person with a browser would.
