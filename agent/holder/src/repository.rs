@@ -143,6 +143,8 @@ pub(crate) fn bundle(wish: &str) -> io::Result<()> {
     let mut n_bytes = 0;
     if n_commits != "0" {
         let path = path.to_string_lossy().into_owned();
+        // A holder that was killed while it made one may have left its lock, as above.
+        let _ = fs::remove_file(format!("{path}.lock"));
         git.run(&["bundle", "create", "--quiet", &path, "HEAD", &beyond])?;
         n_bytes = fs::metadata(&path)?.len();
     }
