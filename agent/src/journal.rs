@@ -42,8 +42,7 @@ CREATE TABLE IF NOT EXISTS orders (
     ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
     body TEXT,
-    outcome TEXT,
-    report INTEGER
+    outcome TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS workspaces (
     workspace TEXT PRIMARY KEY,
@@ -77,7 +76,7 @@ pub enum Accepted {
     New,
     /// Being carried out already.
     Running,
-    /// Carried out before; the first outcome is in the outbox again.
+    /// Carried out before; the first outcome is reported again.
     Repeated,
     /// From a control plane that lost its lease; the refusal is in the outbox.
     Stale,

@@ -127,8 +127,10 @@ pub(crate) fn bundle(wish: &str) -> io::Result<()> {
     let directory = PathBuf::from(&wish.directory);
     let setup: SetupDone = serde_json::from_slice(&fs::read(directory.join(MARK))?)?;
     let mut git = Git::new(&directory);
-    // A coding agent that was killed may have held the lock; nobody else is left.
-    let _ = fs::remove_file(directory.join(".git/index.lock"));
+    let path = place::directory()?.join("outgoing.bundle");
+    // Whoever was killed may have held a lock, a coding agent or the holder before this one; nobody else is left.
+    remove_locks(&directory.join(".git"))?;
+    let _ = fs::remove_file(path.with_extension("bundle.lock"));
     if let Err(error) = git.commit_all(&wish.commit_message) {
         if !wish.is_rescue || !is_disk_full(&error) {
             return Err(error);
@@ -139,12 +141,9 @@ pub(crate) fn bundle(wish: &str) -> io::Result<()> {
     let head = git.run(&["rev-parse", "HEAD"])?;
     let beyond = format!("^{}", setup.start_commit);
     let n_commits = git.run(&["rev-list", "--count", "HEAD", &beyond])?;
-    let path = place::directory()?.join("outgoing.bundle");
     let mut n_bytes = 0;
     if n_commits != "0" {
         let path = path.to_string_lossy().into_owned();
-        // A holder that was killed while it made one may have left its lock, as above.
-        let _ = fs::remove_file(format!("{path}.lock"));
         git.run(&["bundle", "create", "--quiet", &path, "HEAD", &beyond])?;
         n_bytes = fs::metadata(&path)?.len();
     }
@@ -158,6 +157,26 @@ pub(crate) fn bundle(wish: &str) -> io::Result<()> {
         fs::remove_file(path)?;
     }
     stdout.flush()
+}
+
+/// Removes what git locks its files with: the directory's own, and its references at any depth.
+fn remove_locks(git_directory: &Path) -> io::Result<()> {
+    let references = git_directory.join("refs");
+    let mut directories = vec![git_directory.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                if path.starts_with(&references) {
+                    directories.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "lock") {
+                fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether git, or the system, complained about a full disk.

@@ -463,7 +463,11 @@ fn a_repository_goes_in_and_its_commits_come_out() {
     assert_eq!((made.n_bytes, &made.head), (0, &base), "nothing was done yet");
 
     fs::write(work.join(".git/hooks/pre-commit"), "#!/bin/sh\nexit 1\n").unwrap();
-    fs::write(work.join(".git/index.lock"), "").unwrap();
+    // Somebody was killed while they held each of these.
+    for lock in [".git/index.lock", ".git/HEAD.lock", ".git/refs/heads/sam/idea-1.lock"] {
+        fs::write(work.join(lock), "").unwrap();
+    }
+    fs::write(place.join("outgoing.bundle.lock"), "").unwrap();
     fs::write(work.join("b.txt"), "b\n").unwrap();
     let output = run(&place, ["bundle", &wish], &[]);
     let mut output = BufReader::new(output.as_slice());

@@ -17,7 +17,7 @@ pub(super) async fn accept(
         let report = serde_json::to_string(&stale(key))?;
         return Ok((Accepted::Stale, Some(insert_report(connection, report).await?)));
     }
-    let known = sqlx::query("SELECT outcome, report FROM orders WHERE key = $1")
+    let known = sqlx::query("SELECT outcome FROM orders WHERE key = $1")
         .bind(key.to_string())
         .fetch_optional(&mut *connection)
         .await?;
@@ -33,15 +33,8 @@ pub(super) async fn accept(
         return Ok((Accepted::Running, None));
     };
     let outcome = serde_json::from_str(&outcome)?;
-    // Its report goes into the outbox again, unless it still waits there.
-    let is_waiting: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE number = $1)")
-            .bind(known.try_get::<Option<i64>, _>(1)?)
-            .fetch_one(&mut *connection)
-            .await?;
-    if is_waiting {
-        return Ok((Accepted::Repeated, None));
-    }
+    // Its report goes into the outbox again, also where it still waits there: the control plane may have heard
+    // that one before anybody waited for it, and only its acknowledgement is still under way.
     let report = serde_json::to_string(&Report::OrderSettled { key, outcome })?;
     Ok((Accepted::Repeated, Some(insert_report(connection, report).await?)))
 }
@@ -63,10 +56,9 @@ pub(super) async fn settle(
         return Ok(None);
     }
     let number = insert_report(connection, report).await?;
-    sqlx::query("UPDATE orders SET outcome = $2, report = $3, body = NULL WHERE key = $1")
+    sqlx::query("UPDATE orders SET outcome = $2, body = NULL WHERE key = $1")
         .bind(key.to_string())
         .bind(outcome)
-        .bind(number.cast_signed())
         .execute(&mut *connection)
         .await?;
     sqlx::query(
