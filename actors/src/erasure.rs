@@ -278,13 +278,8 @@ impl Erasure {
             }
             Ok(())
         };
-        tokio::select! {
-            ended = ended => outcome(ended),
-            () = is_late => {
-                let reason = "executions or workspaces of the project did not end in time";
-                failed(RefusalKind::Machine, reason.to_owned())
-            }
-        }
+        let reason = "executions or workspaces of the project did not end in time";
+        in_time(ended, is_late, reason).await
     }
 
     /// Asks for the end of whatever has not ended; tells whether there was nothing.
@@ -402,6 +397,18 @@ impl Erasure {
             ))),
             None => Ok(()),
         }
+    }
+}
+
+/// What became of it, or that it took too long.
+async fn in_time(
+    work: impl Future<Output = Result<(), ErasureError>>,
+    is_late: impl Future<Output = ()>,
+    reason: &str,
+) -> Outcome {
+    tokio::select! {
+        done = work => outcome(done),
+        () = is_late => failed(RefusalKind::Machine, reason.to_owned()),
     }
 }
 

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 
 use crash_point::crash_point;
 use domain::{
-    agent_protocol::RefusalKind,
     credential::{CredentialCommand, CredentialKind},
     ids::AccountId,
     node::NodeCommand,
@@ -25,8 +24,8 @@ use projections::{
 };
 use uuid::Uuid;
 
-use super::{Erasure, ErasureError, LOOK_PERIOD, outcome};
-use crate::{credentials::credential_of, effects::failed};
+use super::{Erasure, ErasureError, LOOK_PERIOD, in_time, outcome};
+use crate::credentials::credential_of;
 
 const PROCESS: &str = "process/erase_account";
 /// What tells of an account's projects, machines and credentials.
@@ -55,13 +54,7 @@ impl Erasure {
             }
             self.give_machines_back(key, account).await
         };
-        tokio::select! {
-            erased = erased => outcome(erased),
-            () = is_late => {
-                let reason = "projects of the account were not erased in time";
-                failed(RefusalKind::Machine, reason.to_owned())
-            }
-        }
+        in_time(erased, is_late, "projects of the account were not erased in time").await
     }
 
     /// Asks for the erasure of whatever is not erased; tells whether there was nothing.
