@@ -254,7 +254,9 @@ async fn append_through_cuts(cut: Cut) {
     let proxied = proxy(listener, socket, cut, n_cuts.clone());
     let appending = async {
         let database = Database::open(&url, place.directory.path()).await.unwrap();
-        let log = EventLog::open(&database, Options::default()).await.unwrap();
+        // One batch may meet all of the cuts; when it is given up is not the question here.
+        let options = Options { retry_max: Duration::from_secs(60), ..Options::default() };
+        let log = EventLog::open(&database, options).await.unwrap();
         n_cuts.store(cuts, Ordering::SeqCst);
         let writing = (0..6).map(|n| {
             let log = &log;
