@@ -12,7 +12,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future;
 use planted_bug::is_planted;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -26,13 +25,15 @@ use crate::{
     event_log::{EventLog, Position, RecordedEvent},
     projection::{Projection, Recorded},
     projector::{
-        batch::{Batch, read},
+        ahead::{Ahead, next_batch},
+        batch::Source,
         rebuild::Rebuild,
         side::{Shared, Side},
     },
     task::Tasks,
 };
 
+mod ahead;
 mod asked;
 mod batch;
 mod check;
@@ -95,6 +96,11 @@ impl<E: Send + Sync + 'static> Projector<E> {
     pub fn while_permitted(mut self, permit: watch::Receiver<bool>) -> Self {
         self.permit = Some(permit);
         self
+    }
+
+    fn source(&self) -> Source<E> {
+        let Self { database, log, decode, .. } = self;
+        Source { database: database.clone(), log: log.clone(), decode: *decode }
     }
 
     /// Brings all tables up to the head of the log once, and ends.
@@ -182,8 +188,8 @@ struct Worker<E> {
     projected: watch::Sender<Position>,
     requests: mpsc::Receiver<RebuildRequest>,
     live: Option<Side<E>>,
-    /// What comes next on the live side, where it was read already.
-    ahead: Option<Batch<E>>,
+    /// What comes next on the live side, while there is a lot to do.
+    ahead: Option<Ahead<E>>,
     /// When the next batch of the live side may begin, if that is not full.
     next_at: Option<Instant>,
     /// The rebuild on its way, and who waits for it.
@@ -341,9 +347,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
         if is_decodable_now {
             self.projector.database.views().execute("DELETE FROM undecoded_events", ()).await?;
         }
-        if let Some(live) = &self.live {
-            self.publish(live);
-        }
+        self.publish();
         Ok(())
     }
 
@@ -361,30 +365,18 @@ impl<E: Send + Sync + 'static> Worker<E> {
 
     /// Projects one batch on the live side; tells how many events there were.
     ///
-    /// While there is more than one batch to do, the next one is read meanwhile.
+    /// While there is more than one batch to do, the next ones are made ready meanwhile.
     async fn step(&mut self) -> Result<usize, DatabaseError> {
         let Some(live) = &mut self.live else { return Ok(0) };
-        let Some(after) = live.position() else { return Ok(0) };
         let begun_at = Instant::now();
-        let ahead = self.ahead.take().filter(|ahead| ahead.after == after);
-        let batch = match ahead {
-            Some(batch) => batch,
-            None => read(&self.projector, after).await?,
-        };
+        let source = self.projector.source();
+        let Some(batch) = next_batch(&source, live, &mut self.ahead).await? else { return Ok(0) };
         let n_events = batch.n_read();
         if n_events == 0 {
             return Ok(0);
         }
-        if n_events < BATCH_EVENTS_MAX {
-            live.project(&batch.events, batch.to).await?;
-        } else {
-            let project = live.project(&batch.events, batch.to);
-            let (projected, next) = future::join(project, read(&self.projector, batch.to)).await;
-            projected?;
-            self.ahead = Some(next?);
-        }
-        let live = self.live.as_ref().expect("it was there above");
-        self.publish(live);
+        live.project_batch(batch).await?;
+        self.publish();
         let period = begun_at.elapsed() * BATCH_SHARE;
         self.next_at = Some(begun_at + period.clamp(BATCH_PERIOD_MIN, BATCH_PERIOD_MAX));
         Ok(n_events)
@@ -417,16 +409,18 @@ impl<E: Send + Sync + 'static> Worker<E> {
             Some(_) => self.projector.log.head().await?,
             None => track.position,
         };
-        if let Some(after) = rebuild.side.position().filter(|position| *position < target) {
-            let stepped = match read(&self.projector, after).await {
-                Ok(Batch { mut events, to, .. }) => {
-                    let to = to.min(target);
-                    events.retain(|event| event.position <= to);
+        if rebuild.side.position().is_some_and(|position| position < target) {
+            let source = self.projector.source();
+            let stepped = match next_batch(&source, &rebuild.side, &mut rebuild.ahead).await {
+                Ok(Some(mut batch)) => {
+                    batch.cut(target);
                     if is_planted("rebuild_that_skips_a_type") {
-                        events.retain(|event| event.stream.kind != "idea");
+                        batch.events.retain(|event| event.stream.kind != "idea");
+                        batch.together = None;
                     }
-                    rebuild.side.project(&events, to).await
+                    rebuild.side.project_batch(batch).await
                 }
+                Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
             if let Err(error) = stepped {
@@ -445,9 +439,7 @@ impl<E: Send + Sync + 'static> Worker<E> {
         if let Ok(position) = &swapped {
             (track.position, track.version, track.parked) = (*position, version, None);
         }
-        if let Some(live) = &self.live {
-            self.publish(live);
-        }
+        self.publish();
         if swapped.as_ref().err().is_none_or(|error| !error.is_temporary()) {
             self.rebuild_has_ended(name).await?;
         }
@@ -455,8 +447,8 @@ impl<E: Send + Sync + 'static> Worker<E> {
         Ok(())
     }
 
-    fn publish(&self, side: &Side<E>) {
-        if let Some(position) = side.position() {
+    fn publish(&self) {
+        if let Some(position) = self.live.as_ref().and_then(Side::position) {
             self.publish_position(position);
         }
     }

@@ -9,7 +9,10 @@ use crate::{
     database::{Database, NEXT_VIEWS_SCHEMA, VIEWS_SCHEMA},
     error::DatabaseError,
     event_log::Position,
-    projector::side::{Shared, Side},
+    projector::{
+        ahead::Ahead,
+        side::{Shared, Side},
+    },
     sql::SqlPool,
 };
 
@@ -17,6 +20,7 @@ use crate::{
 pub(super) struct Rebuild<E> {
     pub(super) side: Side<E>,
     pub(super) projection: Shared<E>,
+    pub(super) ahead: Option<Ahead<E>>,
 }
 
 impl<E: Send + Sync + 'static> Rebuild<E> {
@@ -29,7 +33,7 @@ impl<E: Send + Sync + 'static> Rebuild<E> {
             copy_structure(database.views(), &pool, table).await?;
         }
         let side = Side::open(pool, std::slice::from_ref(&projection)).await?;
-        Ok(Self { side, projection })
+        Ok(Self { side, projection, ahead: None })
     }
 
     /// Replaces the live rows. Both sides have come equally far.

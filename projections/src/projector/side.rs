@@ -15,7 +15,10 @@ use crate::{
     error::DatabaseError,
     event_log::Position,
     projection::{Projection, Recorded, Writes},
-    projector::grouping::{Grouped, Shape, Values, group},
+    projector::{
+        batch::Batch,
+        grouping::{Grouped, Shape, Values, group},
+    },
     sql::{SqlPool, SqlTransaction, Value},
 };
 
@@ -65,7 +68,7 @@ pub(super) struct Side<E> {
 }
 
 /// Why a projection did not take a batch.
-enum Refusal {
+pub(super) enum Refusal {
     /// It, or the database for it, does not like this batch.
     Bad(String),
     /// Another process moved the checkpoint: we do not hold the lease any more.
@@ -138,22 +141,47 @@ impl<E: Send + Sync + 'static> Side<E> {
         }
     }
 
-    /// The usual way: all projections are at the same place, and nothing is wrong. One transaction
-    /// moves all checkpoints in one statement and groups what all of them write.
+    /// The same for a batch whose writes may be known already.
+    pub(super) async fn project_batch(&mut self, batch: Batch<E>) -> Result<(), DatabaseError> {
+        let Batch { after, to, events, together } = batch;
+        let Some(together) = together.filter(|_| self.position() == Some(after)) else {
+            return self.project(&events, to).await;
+        };
+        match self.write_together(together, to).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Database(error)) => Err(error),
+            Err(Refusal::Bad(_) | Refusal::Overtaken) => self.project_apart(&events, to).await,
+        }
+    }
+
+    /// The usual way: all projections are at the same place, and nothing is wrong.
     async fn project_together(
         &mut self,
         events: &[Recorded<E>],
         to: Position,
     ) -> Result<(), Refusal> {
+        let together = Together::of(&self.projections(), events, self.shape())?;
+        self.write_together(together, to).await
+    }
+
+    /// The projections that are not parked.
+    pub(super) fn projections(&self) -> Vec<Shared<E>> {
+        self.running().map(|track| track.projection.clone()).collect()
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        Shape::of(self.pool.is_postgres())
+    }
+
+    /// One transaction moves all checkpoints in one statement and writes what all of them want.
+    async fn write_together(&mut self, together: Together, to: Position) -> Result<(), Refusal> {
+        let Together { names, grouped } = together;
         let Some(from) = self.position() else { return Ok(()) };
-        if self.running().any(|track| track.position != from) {
+        let is_at = |track: &Track<E>| track.position == from;
+        let are_theirs = self.running().map(|track| track.projection.name()).eq(names.clone());
+        if !self.running().all(is_at) || !are_theirs {
             return Err(Refusal::Overtaken);
         }
-        let mut writes = Writes::default();
-        for track in self.running() {
-            track.writes(events, &mut writes)?;
-        }
-        let names: Vec<&str> = self.running().map(|track| track.projection.name()).collect();
         let places: Vec<String> = (0..names.len()).map(|n| format!("${}", n + 3)).collect();
         let advance = format!(
             "UPDATE checkpoints SET position = $2
@@ -169,7 +197,7 @@ impl<E: Send + Sync + 'static> Side<E> {
         if transaction.execute(&advance, values).await? != names.len() as u64 {
             return Err(Refusal::Overtaken);
         }
-        for grouped in group(writes.writes, Shape::of(self.pool.is_postgres())) {
+        for grouped in grouped {
             run(&mut transaction, grouped).await?;
         }
         transaction.commit().await?;
@@ -215,15 +243,15 @@ impl<E: Send + Sync + 'static> Side<E> {
         events: &[Recorded<E>],
         to: Position,
     ) -> Result<Vec<(Position, Option<Parked>)>, DatabaseError> {
-        let (is_postgres, now) = (self.pool.is_postgres(), self.pool.now());
+        let (shape, now) = (self.shape(), self.pool.now());
         let mut moved = Vec::with_capacity(self.tracks.len());
         for track in &self.tracks {
             if track.parked.is_some() || track.position >= to {
                 moved.push((track.position, track.parked.clone()));
                 continue;
             }
-            let mut batch = Batch { transaction: &mut *transaction, track, is_postgres, now };
-            match batch.run(events, to).await {
+            let mut alone = Alone { transaction: &mut *transaction, track, shape, now };
+            match alone.run(events, to).await {
                 Ok(parked) => moved.push(parked),
                 Err(Refusal::Database(error)) => return Err(error),
                 Err(Refusal::Overtaken) => {
@@ -262,27 +290,50 @@ impl<E> Side<E> {
     }
 }
 
-impl<E> Track<E> {
-    fn writes(&self, events: &[Recorded<E>], writes: &mut Writes) -> Result<(), Refusal> {
-        let projected = catch_unwind(AssertUnwindSafe(|| {
-            for event in events {
-                self.projection.project(event, writes);
-            }
-        }));
-        projected.map_err(|_| Refusal::Bad("the projection panicked".into()))
+/// What some projections write for a batch, as statements.
+pub(super) struct Together {
+    names: Vec<&'static str>,
+    grouped: Vec<Grouped>,
+}
+
+impl Together {
+    pub(super) fn of<E>(
+        projections: &[Shared<E>],
+        events: &[Recorded<E>],
+        shape: Shape,
+    ) -> Result<Self, Refusal> {
+        let mut writes = Writes::default();
+        for projection in projections {
+            project(projection, events, &mut writes)?;
+        }
+        let names = projections.iter().map(|projection| projection.name()).collect();
+        Ok(Self { names, grouped: group(writes.writes, shape) })
     }
 }
 
+fn project<E>(
+    projection: &Shared<E>,
+    events: &[Recorded<E>],
+    writes: &mut Writes,
+) -> Result<(), Refusal> {
+    let projected = catch_unwind(AssertUnwindSafe(|| {
+        for event in events {
+            projection.project(event, writes);
+        }
+    }));
+    projected.map_err(|_| Refusal::Bad("the projection panicked".into()))
+}
+
 /// One projection in the transaction of a batch.
-struct Batch<'a, E> {
+struct Alone<'a, E> {
     transaction: &'a mut SqlTransaction,
     track: &'a Track<E>,
-    is_postgres: bool,
+    shape: Shape,
     /// The database's time, as an expression.
     now: &'static str,
 }
 
-impl<E> Batch<'_, E> {
+impl<E> Alone<'_, E> {
     /// Runs all events at once, or one by one up to the bad one. Tells where the projection is then.
     async fn run(
         &mut self,
@@ -323,7 +374,7 @@ impl<E> Batch<'_, E> {
         to: Position,
     ) -> Result<(), Refusal> {
         let mut writes = Writes::default();
-        self.track.writes(events, &mut writes)?;
+        project(&self.track.projection, events, &mut writes)?;
         self.transaction.execute("SAVEPOINT projection", ()).await?;
         match self.write(writes, from, to).await {
             Ok(()) => {
@@ -348,7 +399,7 @@ impl<E> Batch<'_, E> {
         if is_inside && self.transaction.execute(advance, (name, from, to)).await? != 1 {
             return Err(Refusal::Overtaken);
         }
-        for grouped in group(writes.writes, Shape::of(self.is_postgres)) {
+        for grouped in group(writes.writes, self.shape) {
             run(self.transaction, grouped).await?;
         }
         Ok(())
