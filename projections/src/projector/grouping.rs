@@ -1,19 +1,25 @@
 //! Turns the writes of a batch into as few statements as possible, without changing what they do.
 //!
 //! Writes to different tables may change places, so inserts into one table come together even when
-//! writes to another lie between them. Writes to one table keep their order. Of several updates in a row
-//! that set the same columns of the same rows to plain values only the last is run.
+//! writes to another lie between them. Writes to one table keep their order, except where they are seen to
+//! be about different rows. Of several updates in a row that set the same columns of the same rows to plain
+//! values only the last is run.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use crate::{
     projection::Write,
-    projector::grouping::{given::Given, insert::Insert, update::Update},
+    projector::grouping::{access::Access, given::Given, insert::Insert, key::Key, update::Update},
     sql::{Column, Value},
 };
 
+mod access;
 mod given;
 mod insert;
+mod key;
 mod update;
 
 /// SQLite takes 32 766 values in one statement.
@@ -21,6 +27,9 @@ const VALUES_MAX: usize = 30_000;
 
 /// Rows per statement, largest first: few enough texts that all of them stay prepared.
 const CHUNKS: [usize; 8] = [256, 64, 32, 16, 8, 4, 2, 1];
+
+/// How many statements a write may pass to come to others of its kind.
+const PASSED_MAX: usize = 8;
 
 /// One statement to be run, with the values of all its rows.
 #[derive(Debug, PartialEq)]
@@ -57,37 +66,98 @@ impl Shape {
 
 /// Groups writes for a database. One statement of PostgreSQL's may not update the same row twice.
 pub(super) fn group(writes: Vec<Write>, shape: Shape) -> Vec<Grouped> {
-    let mut tables: HashMap<&'static str, VecDeque<Run>> = HashMap::new();
+    let mut tables: HashMap<&'static str, Vec<Run>> = HashMap::new();
     let mut order: Vec<&'static str> = Vec::new();
-    let mut known: HashMap<(*const u8, usize), &'static str> = HashMap::new();
-    for write in writes {
+    let mut known: HashMap<(*const u8, usize), Kind> = HashMap::new();
+    for Write { statement, values } in writes {
         // A statement is a text of the program: its address tells which one, and sooner than its letters.
-        let Write { statement, .. } = write;
         let place = (statement.as_ptr(), statement.len());
-        let table = *known.entry(place).or_insert_with(|| table_of(statement));
-        let runs = tables.entry(table).or_insert_with(|| {
-            order.push(table);
-            VecDeque::new()
+        let kind = known.entry(place).or_insert_with(|| Kind::of(statement));
+        let runs = tables.entry(kind.table).or_insert_with(|| {
+            order.push(kind.table);
+            Vec::new()
         });
-        match runs.back_mut() {
-            Some(run) if run.statement == write.statement => run.rows.push(write.values),
-            _ => runs.push_back(Run { statement: write.statement, rows: vec![write.values] }),
+        match place_for(runs, kind, &values) {
+            Some(n) => runs[n].push(values),
+            None => runs.push(Run { kind: kind.clone(), rows: vec![values], keys: Vec::new() }),
         }
     }
     let runs = order.iter().filter_map(|table| tables.remove(table)).flatten();
     runs.flat_map(|run| run.into_grouped(shape)).collect()
 }
 
-/// The same statement several times in a row.
+/// What there is to know about a statement.
+#[derive(Clone, Debug)]
+struct Kind {
+    statement: &'static str,
+    table: &'static str,
+    access: Option<Rc<Access>>,
+}
+
+impl Kind {
+    fn of(statement: &'static str) -> Self {
+        let access = Access::of(statement).map(Rc::new);
+        Self { statement, table: table_of(statement), access }
+    }
+}
+
+/// The run that a write can join: of the same statement, and behind it nothing but what is about other rows.
+fn place_for(runs: &mut [Run], kind: &Kind, values: &[Value]) -> Option<usize> {
+    for (n, run) in runs.iter_mut().enumerate().rev().take(PASSED_MAX) {
+        if run.kind.statement == kind.statement {
+            return Some(n);
+        }
+        if !kind.access.as_ref().is_some_and(|access| run.is_about_others(access, values)) {
+            return None;
+        }
+    }
+    None
+}
+
+/// The same statement several times.
 #[derive(Debug)]
 struct Run {
-    statement: &'static str,
+    kind: Kind,
     rows: Vec<Vec<Value>>,
+    /// The keys of its rows, by the columns that somebody asked for.
+    keys: Vec<(Vec<&'static str>, HashSet<Key>)>,
+}
+
+impl Run {
+    fn push(&mut self, row: Vec<Value>) {
+        if let Some(access) = &self.kind.access {
+            for (columns, keys) in &mut self.keys {
+                keys.extend(access.key(columns, &row));
+            }
+        }
+        self.rows.push(row);
+    }
+
+    /// Whether a write is certainly about other rows than these.
+    fn is_about_others(&mut self, access: &Access, values: &[Value]) -> bool {
+        let Some(own) = &self.kind.access else { return false };
+        let columns = match own.told_apart_by(access) {
+            Some([]) => return true,
+            Some(columns) => columns,
+            None => return false,
+        };
+        let Some(key) = access.key(columns, values) else { return false };
+        if !self.keys.iter().any(|(known, _)| known == columns) {
+            let keys: Option<HashSet<Key>> =
+                self.rows.iter().map(|row| own.key(columns, row)).collect();
+            let Some(keys) = keys else { return false };
+            self.keys.push((columns.to_vec(), keys));
+        }
+        let is_comparable =
+            own.key(columns, &self.rows[0]).is_some_and(|first| first.is_comparable(&key));
+        let keys = self.keys.iter().find(|(known, _)| known == columns);
+        is_comparable && keys.is_some_and(|(_, keys)| !keys.contains(&key))
+    }
 }
 
 impl Run {
     fn into_grouped(self, shape: Shape) -> Vec<Grouped> {
-        let Self { statement, rows } = self;
+        let Self { kind: Kind { statement, .. }, rows, .. } = self;
         if rows.len() == 1 {
             return one_by_one(statement, rows);
         }
@@ -157,20 +227,14 @@ fn without_repeats(rows: Vec<Vec<Value>>, keys: &[usize]) -> Vec<Vec<Vec<Value>>
     let mut parts: Vec<Vec<Vec<Value>>> = Vec::new();
     let mut seen = HashSet::new();
     for row in rows {
-        if seen.insert(key_of(&row, keys)) && !parts.is_empty() {
+        if seen.insert(Key::of(&row, keys)) && !parts.is_empty() {
             parts.last_mut().expect("there is one").push(row);
         } else {
-            seen = HashSet::from([key_of(&row, keys)]);
+            seen = HashSet::from([Key::of(&row, keys)]);
             parts.push(vec![row]);
         }
     }
     parts
-}
-
-/// The values at these places as something that can be compared: equal texts are equal values.
-fn key_of(row: &[Value], places: &[usize]) -> String {
-    let values: Vec<&Value> = places.iter().map(|place| &row[*place]).collect();
-    format!("{values:?}")
 }
 
 /// The table that a statement writes.
@@ -183,5 +247,7 @@ fn table_of(statement: &'static str) -> &'static str {
     word.split('(').next().unwrap_or_default()
 }
 
+#[cfg(test)]
+mod same_rows;
 #[cfg(test)]
 mod tests;

@@ -41,15 +41,36 @@ impl Insert {
 
     /// The places of the values that say which row an upsert is about, if they can be told.
     pub(super) fn keys(&self) -> Option<Vec<usize>> {
-        let columns = list(self.head)?;
-        let items = list(self.row)?;
-        let keys = list(self.tail)?;
-        keys.iter()
-            .map(|key| {
-                let n = columns.iter().position(|column| column == key)?;
-                let number: usize = items.get(n)?.strip_prefix('$')?.parse().ok()?;
-                number.checked_sub(1)
-            })
+        let places = self.places();
+        let place = |key: &str| Some(places.iter().find(|(column, _)| *column == key)?.1);
+        self.conflict_columns()?.into_iter().map(place).collect()
+    }
+
+    /// Whether it does nothing but insert, apart from its tail.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.head.to_ascii_uppercase().contains(" OR ")
+    }
+
+    /// What it does besides inserting, as SQL.
+    pub(super) fn tail(&self) -> &'static str {
+        self.tail
+    }
+
+    /// The columns by which it finds a row that is there already, if it looks for one and says by which.
+    pub(super) fn conflict_columns(&self) -> Option<Vec<&'static str>> {
+        list(self.tail)
+    }
+
+    /// The columns that get a value as it is given, and the place of that.
+    pub(super) fn places(&self) -> Vec<(&'static str, usize)> {
+        let (Some(columns), Some(items)) = (list(self.head), list(self.row)) else {
+            return Vec::new();
+        };
+        let place = |item: &str| item.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1);
+        columns
+            .into_iter()
+            .zip(items)
+            .filter_map(|(column, item)| Some((column, place(item)?)))
             .collect()
     }
 
@@ -69,7 +90,7 @@ impl Insert {
 }
 
 /// What the first parentheses hold, where it is a plain list.
-fn list(text: &str) -> Option<Vec<&str>> {
+fn list(text: &'static str) -> Option<Vec<&'static str>> {
     let start = text.find('(')?;
     let end = start + closing_parenthesis(&text[start..])?;
     let inner = &text[start + 1..end];

@@ -81,12 +81,56 @@ fn what_stands_around_the_values_of_a_row_stays() {
     );
 }
 
+const UPDATE: &str = "UPDATE t SET b = $2 WHERE a = $1";
+
+/// The statements that remain, one row each, and the keys they are about.
+fn remaining(writes: Vec<Write>) -> Vec<(String, usize)> {
+    let grouped = group(writes, Columns).into_iter();
+    grouped.map(|grouped| (grouped.sql.clone(), n_rows(&[grouped])[0])).collect()
+}
+
 #[test]
-fn writes_to_one_table_keep_their_order() {
-    let update = "UPDATE t SET b = $2 WHERE a = $1";
-    let writes = vec![write(INSERT, 1), write(update, 1), write(INSERT, 2)];
-    let sql: Vec<_> = group(writes, Rows).into_iter().map(|grouped| grouped.sql).collect();
-    assert_eq!(sql, [INSERT, update, INSERT]);
+fn writes_to_one_row_keep_their_order() {
+    for [first, second] in [[INSERT, UPDATE], [UPSERT, UPDATE], [UPDATE, UPSERT]] {
+        let writes = vec![write(first, 1), write(second, 1), write(first, 1)];
+        let expected = [first, second, first].map(|sql| (sql.to_owned(), 1));
+        assert_eq!(remaining(writes), expected, "{first}; {second}");
+    }
+}
+
+#[test]
+fn writes_to_different_rows_come_together() {
+    for [first, second] in [[INSERT, UPDATE], [UPSERT, UPDATE], [UPDATE, UPSERT]] {
+        let writes = (1..=3).flat_map(|n| [write(first, n), write(second, n)]).collect();
+        let rows: Vec<usize> = remaining(writes).into_iter().map(|(_, n_rows)| n_rows).collect();
+        assert_eq!(rows, [3, 3], "{first}; {second}");
+    }
+}
+
+#[test]
+fn what_may_be_about_any_row_is_passed_by_nothing() {
+    for other in [
+        "DELETE FROM t WHERE b = $2 AND a <> $1",
+        "UPDATE t SET b = b + $2 WHERE a = $1",
+        "UPDATE t SET a = $1 WHERE b = $2",
+        "INSERT OR REPLACE INTO t (a, b) VALUES ($1, $2)",
+        "INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT (b) DO UPDATE SET a = excluded.a",
+        "INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    ] {
+        let writes = vec![write(UPDATE, 1), write(other, 2), write(UPDATE, 3)];
+        let expected = [UPDATE, other, UPDATE].map(|sql| (sql.to_owned(), 1));
+        assert_eq!(remaining(writes), expected);
+    }
+}
+
+#[test]
+fn values_of_different_kinds_are_not_told_apart() {
+    let other = Write { statement: UPDATE, values: vec![Value::from("2"), Value::Int(0)] };
+    let nothing = Write { statement: UPDATE, values: vec![Value::Null, Value::Int(0)] };
+    for update in [other, nothing] {
+        let sql: Vec<_> = [write(INSERT, 1), update, write(INSERT, 3)].to_vec();
+        assert_eq!(remaining(sql).len(), 3);
+    }
 }
 
 #[test]

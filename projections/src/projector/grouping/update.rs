@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    projector::grouping::{given::Given, key_of},
+    projector::grouping::{given::Given, key::Key},
     sql::Value,
 };
 
@@ -47,13 +47,18 @@ impl Update {
         Some(Self { table, sets, keys, statement, n_values: last + 1 })
     }
 
+    /// The columns that say which row is changed, and the places of their values.
+    pub(super) fn keys(&self) -> &[(&'static str, usize)] {
+        &self.keys
+    }
+
     /// Leaves out updates that a later one makes as if they had never been. The order of the others
     /// does not matter: they are about different rows.
     pub(super) fn last_of_each(&self, mut rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
         let places: Vec<usize> = self.keys.iter().map(|(_, place)| *place).collect();
         let mut seen = HashSet::new();
         rows.reverse();
-        rows.retain(|row| seen.insert(key_of(row, &places)));
+        rows.retain(|row| seen.insert(Key::of(row, &places)));
         rows
     }
 
