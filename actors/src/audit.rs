@@ -83,11 +83,24 @@ pub async fn verify_database(
         }
     }
     let mut report = verifier.end(Some(end.position));
+    report.add(misplaced(&log).await?);
     if has_key {
         let beside = beside(&ErasureLedger::new(database), &mut texts).await?;
         texts.end(&beside, &mut report);
     }
     Ok(report)
+}
+
+/// Events that are what was recorded, and that nobody would find who reads their stream.
+async fn misplaced(log: &RawLog) -> Result<Vec<Finding>, DatabaseError> {
+    let positions = log.misplaced(report::FINDINGS_MAX).await?;
+    let finding = |position| Finding {
+        kind: FindingKind::Changed,
+        position: Some(position),
+        stream: None,
+        what: format!("the event at position {position} is not kept among those of its stream"),
+    };
+    Ok(positions.into_iter().map(finding).collect())
 }
 
 /// Finds events whose texts have no row.

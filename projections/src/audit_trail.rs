@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     database::Database,
     error::DatabaseError,
-    event_log::{Cause, Position, RecordedEvent, StreamId, recorded_events},
+    event_log::{Cause, EVENT_COLUMNS, Position, RecordedEvent, StreamId, recorded_events},
     projection::{Projection, Recorded, Writes},
     read_models,
     sql::Value,
@@ -112,7 +112,7 @@ pub async fn list(
         }
     };
     if let Some(kind) = &filter.kind {
-        query.and("aggregate_type =", kind);
+        query.and_of_streams(database, "aggregate_type =", kind);
     }
     if let Some(event) = &filter.event {
         query.and("event_type =", event);
@@ -132,9 +132,7 @@ pub async fn list(
         query.and_stream_among(database, &streams_of(database, project).await?);
     }
     let sql = format!(
-        "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
-            CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
-         FROM events WHERE {} ORDER BY position {order} LIMIT {limit}",
+        "SELECT {EVENT_COLUMNS} FROM events WHERE {} ORDER BY position {order} LIMIT {limit}",
         query.conditions.join(" AND ")
     );
     let events = recorded_events(&database.log().fetch_all(&sql, query.values).await?)?;
@@ -159,14 +157,21 @@ impl Query {
         self.conditions.push(format!("{condition} ${}", self.values.len()));
     }
 
+    fn and_of_streams(&mut self, database: &Database, condition: &str, value: impl Into<Value>) {
+        self.values.push(value.into());
+        let condition = format!("{condition} ${}", self.values.len());
+        self.conditions.push(database.log().of_streams(&condition));
+    }
+
     /// The ids travel as one JSON text: there may be thousands.
     fn and_stream_among(&mut self, database: &Database, streams: &[Uuid]) {
         self.values.push(serde_json::json!(streams).to_string().into());
         let n = self.values.len();
-        self.conditions.push(match database.log().is_postgres() {
+        let condition = match database.log().is_postgres() {
             true => format!("aggregate_id IN (SELECT json_array_elements_text(${n}::json))"),
             false => format!("aggregate_id IN (SELECT value FROM json_each(${n}))"),
-        });
+        };
+        self.conditions.push(database.log().of_streams(&condition));
     }
 }
 

@@ -44,6 +44,8 @@ const READERS_MAX: u32 = 4;
 const POSTGRES_CONNECTIONS_MAX: u32 = 8;
 /// Prepared statements of one connection: the projector's inserts come in several sizes each.
 const STATEMENTS_MAX: usize = 512;
+/// Of the log in SQLite, 64 MiB: a commit that makes it longer brings it into the file itself.
+const WRITE_AHEAD_PAGES_MAX: &str = "16384";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -156,7 +158,7 @@ impl Database {
 
     async fn open_sqlite(directory: PathBuf) -> Result<Self, DatabaseError> {
         std::fs::create_dir_all(&directory).map_err(sqlx::Error::from)?;
-        let log = open_sqlite_file(&directory.join(LOG_FILE), SqliteSynchronous::Full).await?;
+        let log = open_sqlite_log(&directory.join(LOG_FILE)).await?;
         migrate_log(&log).await?;
         let views = open_sqlite_views(&directory.join(VIEWS_FILE)).await?;
         Ok(Self { log, views, place: Place::Sqlite { directory } })
@@ -294,11 +296,20 @@ async fn migrate(
     }
 }
 
+async fn open_sqlite_log(file: &Path) -> Result<SqlPool, DatabaseError> {
+    let options = sqlite_options(file, SqliteSynchronous::Full);
+    open_sqlite(options.pragma("wal_autocheckpoint", WRITE_AHEAD_PAGES_MAX)).await
+}
+
 async fn open_sqlite_file(
     file: &Path,
     synchronous: SqliteSynchronous,
 ) -> Result<SqlPool, DatabaseError> {
-    let options = SqliteConnectOptions::new()
+    open_sqlite(sqlite_options(file, synchronous)).await
+}
+
+fn sqlite_options(file: &Path, synchronous: SqliteSynchronous) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -307,7 +318,10 @@ async fn open_sqlite_file(
         // What is deleted, such as the key of an erased project, is overwritten.
         .pragma("secure_delete", "fast")
         .statement_cache_capacity(STATEMENTS_MAX)
-        .busy_timeout(BUSY_TIMEOUT);
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqlPool, DatabaseError> {
     let writer = sqlite_pool().max_connections(1).connect_with(options.clone()).await?;
     let readers =
         sqlite_pool().max_connections(READERS_MAX).connect_lazy_with(options.read_only(true));

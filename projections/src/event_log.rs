@@ -47,6 +47,7 @@ mod sqlite;
 mod store;
 mod tail;
 mod wake;
+mod write_ahead;
 
 pub use append::{
     APPEND_BYTES_MAX, APPEND_EVENTS_MAX, Append, AppendError, Appended, NewContent, NewEvent,
@@ -56,7 +57,7 @@ pub use hash::{ChainLink, FIRST_HASH, Hash, chain};
 pub use latency::{APPEND_SECONDS, AppendLatencies};
 pub use metadata::{Cause, Metadata};
 pub use raw::{LogEnd, RawEvent, RawLog};
-pub(crate) use reader::recorded as recorded_events;
+pub(crate) use reader::{COLUMNS as EVENT_COLUMNS, recorded as recorded_events};
 pub use reader::{RecordedEvent, StoredContent};
 
 /// A place in the log: 1 is the first event ever recorded, 0 is before it.
@@ -120,6 +121,8 @@ impl EventLog {
         tasks.start("poll", task::until(tasks.stopped(), poll));
         let announce = wake::announce(pool.clone(), wake.clone());
         tasks.start("announce", task::until(tasks.stopped(), announce));
+        let keep_short = write_ahead::keep_short(pool.clone(), wake.clone());
+        tasks.start("write-ahead", task::until(tasks.stopped(), keep_short));
         Ok(Self {
             shared: Arc::new(Shared {
                 pool,

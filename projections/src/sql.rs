@@ -129,6 +129,27 @@ impl SqlPool {
         }
     }
 
+    /// What is true of the events of a stream: of kind `$1` and with id `$2`. SQLite finds them by its number.
+    pub(crate) fn of_stream(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => {
+                "stream = (SELECT number FROM streams
+                    WHERE aggregate_type = $1 AND aggregate_id = $2)"
+            }
+            Self::Postgres(_) => "aggregate_type = $1 AND aggregate_id = $2",
+        }
+    }
+
+    /// What is true of the events of all streams about which something is true.
+    pub(crate) fn of_streams(&self, condition: &str) -> String {
+        match self {
+            Self::Sqlite { .. } => {
+                format!("stream IN (SELECT number FROM streams WHERE {condition})")
+            }
+            Self::Postgres(_) => condition.to_owned(),
+        }
+    }
+
     /// Closes all connections and waits until they are.
     pub async fn close(&self) {
         match self {

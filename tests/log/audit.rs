@@ -1,7 +1,7 @@
 //! Tampering with the rows of a database is found, and so is a log that was cut back.
 
 use actors::{
-    audit::{self, FindingKind, Report, Trusted},
+    audit::{self, Finding, FindingKind, Report, Trusted},
     clock::{SharedClock, simulated::SimulatedClock},
     settings::HeadSettings,
     signed_heads::{HeadMaker, HeadsError, check_high_water, file::HeadsFile, signed},
@@ -109,6 +109,7 @@ fn number(rows: &mut Rows) {
 }
 
 async fn every_kind_of_tampering_is_found(place: Place) {
+    let is_postgres = place.is_postgres();
     let audited = Audited::filled(place).await;
     let before = audited.rows().await;
     let report = audited.verify(Some(audited.outside())).await;
@@ -165,6 +166,16 @@ async fn every_kind_of_tampering_is_found(place: Place) {
         audited.sql(statement).await;
         let report = audited.verify(None).await;
         assert!(report.findings.iter().any(|found| found.kind == kind), "{name}: {report:?}");
+        audited.replace(&before).await;
+    }
+    if !is_postgres {
+        // Found under its position, and not by whoever reads its stream.
+        audited.sql("INSERT INTO streams VALUES (99, 'counter', 'nobody')").await;
+        audited.sql("UPDATE events SET stream = 99 WHERE position = 4").await;
+        let report = audited.verify(None).await;
+        let is_that =
+            |found: &Finding| found.kind == FindingKind::Changed && found.position == Some(4);
+        assert!(report.findings.iter().any(is_that), "{report:?}");
         audited.replace(&before).await;
     }
     // Behind the end that the log says it has.

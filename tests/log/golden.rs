@@ -28,7 +28,9 @@ use domain::{
 };
 use projections::{
     database::Database,
-    event_log::{ChainLink, EventLog, FIRST_HASH, Hash, RecordedEvent, StreamId, chain},
+    event_log::{
+        ChainLink, EventLog, FIRST_HASH, Hash, RawEvent, RawLog, RecordedEvent, StreamId, chain,
+    },
     read_models, replay,
     sql::SqlPool,
 };
@@ -276,15 +278,44 @@ fn process<P: Process>(lines: &[&Line]) -> Value {
 
 /// Puts a log into a database as whoever recorded it did.
 async fn insert(database: &Database, lines: &[Line]) {
-    insert_into(database.log(), lines).await;
+    let mut ordinals: BTreeMap<(Uuid, Uuid), u64> = BTreeMap::new();
+    let mut row = |line: &Line| {
+        let command = Uuid::parse_str(line.metadata["command"].as_str().unwrap()).unwrap();
+        let next = ordinals.entry((line.stream, command)).or_default();
+        let ordinal = *next;
+        *next += 1;
+        let (payload, metadata, hash) = line.stored();
+        RawEvent {
+            position: line.position,
+            kind: line.kind.clone(),
+            id: line.stream.to_string(),
+            sequence: line.sequence,
+            event_type: line.event.clone(),
+            event_version: line.version.clone(),
+            payload,
+            metadata,
+            command,
+            ordinal,
+            hash: hash.try_into().unwrap(),
+        }
+    };
+    let rows: Vec<RawEvent> = lines.iter().map(&mut row).collect();
+    RawLog::new(database).put(0, &rows, &[]).await.unwrap();
 }
 
-async fn insert_into(log: &SqlPool, lines: &[Line]) {
+/// The same in the tables of so many migrations.
+async fn insert_as_released(log: &SqlPool, n_migrations: usize, lines: &[Line]) {
+    const FIRST_WITH_STREAMS: usize = 6;
+    let has_streams = !log.is_postgres() && n_migrations >= FIRST_WITH_STREAMS;
     let json = if log.is_postgres() { "::json" } else { "" };
+    let (column, number) = match has_streams {
+        true => (", stream", ", (SELECT number FROM streams WHERE aggregate_id = $3)"),
+        false => ("", ""),
+    };
     let put = format!(
         "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type,
-            event_version, payload, metadata, command_id, command_ordinal, hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7{json}, $8{json}, $9, $10, $11)"
+            event_version, payload, metadata, command_id, command_ordinal, hash{column})
+         VALUES ($1, $2, $3, $4, $5, $6, $7{json}, $8{json}, $9, $10, $11{number})"
     );
     let mut ordinals: BTreeMap<(Uuid, String), u64> = BTreeMap::new();
     let mut transaction = log.begin().await.unwrap();
@@ -305,6 +336,11 @@ async fn insert_into(log: &SqlPool, lines: &[Line]) {
             *ordinal,
             hash,
         );
+        if has_streams {
+            let stream = "INSERT OR IGNORE INTO streams (aggregate_type, aggregate_id)
+                VALUES ($1, $2)";
+            transaction.execute(stream, (&line.kind, line.stream.to_string())).await.unwrap();
+        }
         transaction.execute(&put, values).await.unwrap();
         *ordinal += 1;
     }
@@ -397,7 +433,7 @@ async fn released(place: &Place, n_log: usize, n_views: usize, lines: &[Line]) {
             SqlPool::Postgres(pool) => migrator.run(pool).await.unwrap(),
         }
         if side == "log" {
-            insert_into(&pool, lines).await;
+            insert_as_released(&pool, n_log, lines).await;
         }
         pool.close().await;
     }

@@ -239,6 +239,13 @@ pub(super) struct Row<'a> {
     pub(super) event: &'a PreparedEvent,
 }
 
+impl Row<'_> {
+    /// Whether nothing of its stream was there before.
+    pub(super) fn begins_stream(&self) -> bool {
+        self.sequence == 1
+    }
+}
+
 /// The rows of all appends that won, in the order of their positions.
 pub(super) fn rows_won<'a>(batch: &'a [Prepared], verdicts: &[Verdict]) -> Vec<Row<'a>> {
     let mut rows = Vec::new();

@@ -58,6 +58,17 @@ pub struct RawLog {
     pool: SqlPool,
 }
 
+/// In SQLite, the number of the stream of a row.
+const STREAM_NUMBER: &str =
+    ", (SELECT number FROM streams WHERE aggregate_type = $kind AND aggregate_id = $id)";
+
+/// Events that are not among those of the stream that they name. PostgreSQL finds them by that name.
+const MISPLACED: &str = "
+    SELECT events.position FROM events LEFT JOIN streams ON streams.number = events.stream
+    WHERE streams.number IS NULL OR streams.aggregate_type <> events.aggregate_type
+        OR streams.aggregate_id <> events.aggregate_id
+    ORDER BY events.position LIMIT $1";
+
 const READ: &str = "
     SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
         CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, command_id,
@@ -101,6 +112,17 @@ impl RawLog {
         row.map_or(Ok(None), |row| row.count_option("next"))
     }
 
+    /// Events that would not be found by whoever reads their stream.
+    pub async fn misplaced(&self, limit: usize) -> Result<Vec<Position>, DatabaseError> {
+        // An old log that was not opened since streams have numbers.
+        let has_numbers = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'stream'";
+        if self.pool.is_postgres() || self.pool.fetch_optional(has_numbers, ()).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let rows = self.pool.fetch_all(MISPLACED, (limit,)).await?;
+        rows.iter().map(|row| row.count("position")).collect()
+    }
+
     /// Reads content rows; the ones that do not exist are missing in the answer.
     pub async fn contents(&self, ids: &[Uuid]) -> Result<Vec<StoredContent>, DatabaseError> {
         reader::contents(&self.pool, ids).await
@@ -134,6 +156,9 @@ impl RawLog {
             return Err(DatabaseError::failed("somebody else writes into this log"));
         }
         for rows in events.chunks(ROWS_PER_INSERT) {
+            if !self.pool.is_postgres() {
+                insert_streams(&mut transaction, rows).await?;
+            }
             self.insert_events(&mut transaction, rows).await?;
         }
         for rows in contents.chunks(ROWS_PER_INSERT) {
@@ -149,18 +174,24 @@ impl RawLog {
     ) -> Result<(), DatabaseError> {
         // SQLite keeps JSON as the text it is.
         let json = if self.pool.is_postgres() { "::json" } else { "" };
+        let (of_stream, number) = match self.pool.is_postgres() {
+            true => ("", ""),
+            false => (", stream", STREAM_NUMBER),
+        };
         let places = |row: usize| {
             let place = |column: usize| {
                 let n = row * EVENT_COLUMNS + column;
                 if matches!(column, 7 | 8) { format!("${n}{json}") } else { format!("${n}") }
             };
+            let [kind, id] = [2, 3].map(place);
+            let number = number.replace("$kind", &kind).replace("$id", &id);
             let places: Vec<String> = (1..=EVENT_COLUMNS).map(place).collect();
-            format!("({})", places.join(","))
+            format!("({}{number})", places.join(","))
         };
         let places: Vec<String> = (0..rows.len()).map(places).collect();
         let insert = format!(
             "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type,
-                event_version, payload, metadata, command_id, command_ordinal, hash)
+                event_version, payload, metadata, command_id, command_ordinal, hash{of_stream})
              VALUES {}",
             places.join(",")
         );
@@ -187,6 +218,23 @@ impl RawLog {
     pub async fn set_epoch(&self, epoch: u64) -> Result<(), DatabaseError> {
         self.pool.execute("UPDATE log_head SET epoch = $1 WHERE id = 1", (epoch,)).await.map(drop)
     }
+}
+
+/// The streams that SQLite has no number of yet. They are told by any of their rows: one that was tampered with may
+/// lack the first.
+async fn insert_streams(
+    transaction: &mut SqlTransaction,
+    rows: &[RawEvent],
+) -> Result<(), DatabaseError> {
+    let places: Vec<String> =
+        (0..rows.len()).map(|row| format!("(${}, ${})", 2 * row + 1, 2 * row + 2)).collect();
+    let insert = format!(
+        "INSERT INTO streams (aggregate_type, aggregate_id) VALUES {} ON CONFLICT DO NOTHING",
+        places.join(",")
+    );
+    let values: Vec<Value> =
+        rows.iter().flat_map(|row| [(&row.kind).into(), (&row.id).into()]).collect();
+    transaction.execute(&insert, values).await.map(drop)
 }
 
 async fn insert_contents(

@@ -39,33 +39,10 @@ pub struct StoredContent {
     pub ciphertext: Vec<u8>,
 }
 
-const READ_STREAM: &str = "
-    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
-        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
-    FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3
-    ORDER BY sequence LIMIT $4";
-
-const READ_ALL: &str = "
-    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
-        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
-    FROM events WHERE position > $1 ORDER BY position LIMIT $2";
-
-const READ_KIND: &str = "
-    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
-        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
-    FROM events WHERE aggregate_type = $1 AND position > $2 ORDER BY position LIMIT $3";
-
-const READ_NEWEST: &str = "
-    SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
-        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
-    FROM events
-    WHERE aggregate_type = $1 AND aggregate_id = $2 AND event_type = $3 AND sequence < $4
-    ORDER BY sequence DESC LIMIT $5";
-
-const FIND_COMMAND: &str = "
-    SELECT position, sequence, hash FROM events
-    WHERE aggregate_type = $1 AND aggregate_id = $2 AND command_id = $3
-    ORDER BY command_ordinal DESC LIMIT 1";
+/// The columns of an event, for [`recorded`].
+pub(crate) const COLUMNS: &str =
+    "position, aggregate_type, aggregate_id, sequence, event_type, event_version,
+        CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash";
 
 pub(super) async fn head(pool: &SqlPool) -> Result<Position, DatabaseError> {
     let row = pool.fetch_optional("SELECT position FROM log_head WHERE id = 1", ()).await?;
@@ -78,8 +55,12 @@ pub(super) async fn read_stream(
     after: u64,
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    let read = format!(
+        "SELECT {COLUMNS} FROM events WHERE {} AND sequence > $3 ORDER BY sequence LIMIT $4",
+        pool.of_stream()
+    );
     let values = (stream.kind.as_str(), stream.id.to_string(), after, limit);
-    recorded(&pool.fetch_all(READ_STREAM, values).await?)
+    recorded(&pool.fetch_all(&read, values).await?)
 }
 
 pub(super) async fn read_all(
@@ -87,7 +68,9 @@ pub(super) async fn read_all(
     after: Position,
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, DatabaseError> {
-    let mut events = recorded(&pool.fetch_all(READ_ALL, (after, limit)).await?)?;
+    let read =
+        format!("SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2");
+    let mut events = recorded(&pool.fetch_all(&read, (after, limit)).await?)?;
     if planted_bug::is_planted("order_by_timestamp") {
         events.sort_by_key(|event| event.metadata.at);
     }
@@ -102,8 +85,13 @@ pub(super) async fn read_newest(
     before: u64,
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, DatabaseError> {
+    let read = format!(
+        "SELECT {COLUMNS} FROM events WHERE {} AND event_type = $3 AND sequence < $4
+         ORDER BY sequence DESC LIMIT $5",
+        pool.of_stream()
+    );
     let values = (stream.kind.as_str(), stream.id.to_string(), event_type, before, limit);
-    recorded(&pool.fetch_all(READ_NEWEST, values).await?)
+    recorded(&pool.fetch_all(&read, values).await?)
 }
 
 /// Reads the events of all streams of one kind.
@@ -113,7 +101,11 @@ pub(super) async fn read_kind(
     after: Position,
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, DatabaseError> {
-    recorded(&pool.fetch_all(READ_KIND, (kind, after, limit)).await?)
+    let read = format!(
+        "SELECT {COLUMNS} FROM events WHERE {} AND position > $2 ORDER BY position LIMIT $3",
+        pool.of_streams("aggregate_type = $1")
+    );
+    recorded(&pool.fetch_all(&read, (kind, after, limit)).await?)
 }
 
 /// Reads the events at these positions, in order. Those that do not exist are missing in the answer.
@@ -129,9 +121,7 @@ pub(super) async fn read_positions(
     for positions in sorted.chunks(POSITIONS_PER_QUERY) {
         let places: Vec<String> = (1..=positions.len()).map(|n| format!("${n}")).collect();
         let read = format!(
-            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                CAST(payload AS TEXT) AS payload, CAST(metadata AS TEXT) AS metadata, hash
-             FROM events WHERE position IN ({}) ORDER BY position",
+            "SELECT {COLUMNS} FROM events WHERE position IN ({}) ORDER BY position",
             places.join(", ")
         );
         let values: Vec<Value> = positions.iter().map(|position| (*position).into()).collect();
@@ -145,8 +135,13 @@ pub(super) async fn find_command(
     stream: &StreamId,
     command: Uuid,
 ) -> Result<Option<Appended>, DatabaseError> {
+    let find = format!(
+        "SELECT position, sequence, hash FROM events WHERE {} AND command_id = $3
+         ORDER BY command_ordinal DESC LIMIT 1",
+        pool.of_stream()
+    );
     let values = (stream.kind.as_str(), stream.id.to_string(), command);
-    let Some(row) = pool.fetch_optional(FIND_COMMAND, values).await? else { return Ok(None) };
+    let Some(row) = pool.fetch_optional(&find, values).await? else { return Ok(None) };
     Ok(Some(Appended {
         position: row.count("position")?,
         sequence: row.count("sequence")?,

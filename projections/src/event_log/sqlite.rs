@@ -1,4 +1,7 @@
 //! Commits a batch to SQLite: one transaction, on disk when it returns.
+//!
+//! How long that takes depends on how many pages it writes, which is why events are found by the number of their
+//! stream: see `migrations/sqlite/log/0006_streams.sql`.
 
 use std::time::Duration;
 
@@ -28,27 +31,35 @@ const LOOK_UP: &str = "
     SELECT head.sequence AS head_sequence, head.hash AS head_hash,
         answer.position AS position, answer.sequence AS sequence, answer.hash AS hash
     FROM json_each($1) AS asked
+    LEFT JOIN streams ON streams.aggregate_type = asked.value ->> 0
+        AND streams.aggregate_id = asked.value ->> 1
     LEFT JOIN events AS head ON head.position = (
-        SELECT position FROM events
-        WHERE aggregate_type = asked.value ->> 0 AND aggregate_id = asked.value ->> 1
+        SELECT position FROM events WHERE stream = streams.number
         ORDER BY sequence DESC LIMIT 1)
     LEFT JOIN events AS answer ON answer.position = (
         SELECT position FROM events
-        WHERE aggregate_type = asked.value ->> 0 AND aggregate_id = asked.value ->> 1
-            AND command_id = asked.value ->> 2
+        WHERE stream = streams.number AND command_id = asked.value ->> 2
         ORDER BY command_ordinal DESC LIMIT 1)
     ORDER BY asked.key";
 
 const LEASE_EPOCH: &str = "SELECT epoch FROM lease WHERE name = 'main'";
 
-const INSERT_EVENTS: &str = "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, \
-    event_type, event_version, payload, metadata, command_id, command_ordinal, hash) VALUES ";
+/// A statement that inserts rows, and one of its rows.
+///
+/// The placeholders have no names: SQLite would look for the name of each through the names of all of them, which
+/// for hundreds takes longer than everything else.
+const STREAM: [&str; 2] =
+    ["INSERT OR IGNORE INTO streams (aggregate_type, aggregate_id) VALUES ", "(?,?)"];
 
-const EVENT_COLUMNS: usize = 11;
+const EVENT: [&str; 2] = [
+    "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, \
+        event_version, payload, metadata, command_id, command_ordinal, hash, stream) VALUES ",
+    "(?,?,?,?,?,?,?,?,?,?,?,\
+        (SELECT number FROM streams WHERE aggregate_type=? AND aggregate_id=?))",
+];
 
-const INSERT_CONTENTS: &str = "INSERT INTO contents (id, project, nonce, ciphertext) VALUES ";
-
-const CONTENT_COLUMNS: usize = 4;
+const CONTENT: [&str; 2] =
+    ["INSERT INTO contents (id, project, nonce, ciphertext) VALUES ", "(?,?,?,?)"];
 
 /// Long enough for others to come in between, where a bug is planted.
 const PLANTED_PAUSE: Duration = Duration::from_millis(50);
@@ -61,18 +72,20 @@ pub(super) struct SqliteStore {
     writer: SqlitePool,
     epoch: i64,
     heads: Heads,
-    /// One insert statement for each size in [`CHUNKS`].
-    inserts: [String; CHUNKS.len()],
-    content_inserts: [String; CHUNKS.len()],
+    streams: Inserts,
+    events: Inserts,
+    contents: Inserts,
 }
+
+/// One insert statement for each size in [`CHUNKS`].
+#[derive(Debug)]
+struct Inserts([String; CHUNKS.len()]);
 
 impl SqliteStore {
     pub(super) fn new(writer: SqlitePool, epoch: i64) -> Self {
-        let inserts = CHUNKS.map(|n_rows| insert_sql(INSERT_EVENTS, EVENT_COLUMNS, n_rows));
-        let content_inserts =
-            CHUNKS.map(|n_rows| insert_sql(INSERT_CONTENTS, CONTENT_COLUMNS, n_rows));
         let heads = Heads::default();
-        Self { writer, epoch, heads, inserts, content_inserts }
+        let [streams, events, contents] = [STREAM, EVENT, CONTENT].map(Inserts::of);
+        Self { writer, epoch, heads, streams, events, contents }
     }
 
     pub(super) async fn commit(&mut self, batch: &[Prepared]) -> Result<Outcomes, CommitError> {
@@ -197,29 +210,30 @@ impl SqliteStore {
         query.bind(to_i64(foreseen.base)).bind(self.epoch).bind(to_i64(foreseen.position))
     }
 
-    /// The statements that insert these, in their order.
+    /// The statements that insert these, in the order in which [`bind`] gives them their values.
     fn script(&self, rows: &[Row<'_>], contents: &[&NewContent]) -> String {
-        let rows = statements(&self.inserts, rows.len());
-        let contents = statements(&self.content_inserts, contents.len());
-        rows.chain(contents).flat_map(|statement| [statement, ";"]).collect()
+        let n_new = rows.iter().filter(|row| row.begins_stream()).count();
+        let streams = self.streams.of_rows(n_new);
+        let events = self.events.of_rows(rows.len());
+        let all = streams.chain(events).chain(self.contents.of_rows(contents.len()));
+        all.flat_map(|statement| [statement, ";"]).collect()
     }
 }
 
-/// The statements that insert so many rows together.
-fn statements(of_sizes: &[String; CHUNKS.len()], n_rows: usize) -> impl Iterator<Item = &str> {
-    let mut rest = n_rows;
-    CHUNKS.into_iter().zip(of_sizes).flat_map(move |(size, statement)| {
-        let n_times = rest / size;
-        rest %= size;
-        std::iter::repeat_n(statement.as_str(), n_times)
-    })
-}
+impl Inserts {
+    fn of([head, row]: [&str; 2]) -> Self {
+        Self(CHUNKS.map(|n_rows| format!("{head}{}", vec![row; n_rows].join(","))))
+    }
 
-/// An insert of so many rows. Its placeholders have no names: SQLite would look for the name of each through
-/// the names of all of them, which for hundreds takes longer than everything else.
-fn insert_sql(head: &str, n_columns: usize, n_rows: usize) -> String {
-    let row = format!("({})", vec!["?"; n_columns].join(","));
-    format!("{head}{}", vec![row; n_rows].join(","))
+    /// The statements that insert so many rows together.
+    fn of_rows(&self, n_rows: usize) -> impl Iterator<Item = &str> {
+        let mut rest = n_rows;
+        CHUNKS.into_iter().zip(&self.0).flat_map(move |(size, statement)| {
+            let n_times = rest / size;
+            rest %= size;
+            std::iter::repeat_n(statement.as_str(), n_times)
+        })
+    }
 }
 
 fn bind<'q>(
@@ -227,11 +241,11 @@ fn bind<'q>(
     rows: &[Row<'q>],
     contents: &[&'q NewContent],
 ) -> SqliteQuery<'q> {
+    let new = rows.iter().filter(|row| row.begins_stream());
+    let query = new.fold(query, |query, row| bind_stream(query, row));
     let query = rows.iter().fold(query, |query, row| {
-        query
-            .bind(to_i64(row.position))
-            .bind(row.append.stream.kind.as_str())
-            .bind(row.append.stream_id_text.as_str())
+        let query = query.bind(to_i64(row.position));
+        let query = bind_stream(query, row)
             .bind(to_i64(row.sequence))
             .bind(row.event.event_type.as_str())
             .bind(row.event.event_version.as_str())
@@ -239,7 +253,8 @@ fn bind<'q>(
             .bind(row.append.metadata_text.as_str())
             .bind(row.append.command.to_string())
             .bind(to_i64(row.ordinal))
-            .bind(row.event.hash.as_slice())
+            .bind(row.event.hash.as_slice());
+        bind_stream(query, row)
     });
     contents.iter().fold(query, |query, content| {
         query
@@ -248,6 +263,10 @@ fn bind<'q>(
             .bind(content.nonce.as_slice())
             .bind(content.ciphertext.as_slice())
     })
+}
+
+fn bind_stream<'q>(query: SqliteQuery<'q>, row: &Row<'q>) -> SqliteQuery<'q> {
+    query.bind(row.append.stream.kind.as_str()).bind(row.append.stream_id_text.as_str())
 }
 
 async fn look_up(

@@ -1,6 +1,7 @@
 //! The limit: the same rows, without anything around them.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::Write as _,
     time::{Duration, Instant},
@@ -108,9 +109,12 @@ pub(crate) async fn postgres_rate(url: &str, rows: &[Row], n_batch: usize) -> Re
     Ok(rate)
 }
 
-/// The same on SQLite with `synchronous=FULL`, into a file of its own with our table.
+/// The same on SQLite with `synchronous=FULL`, into a file of its own with our tables.
 pub(crate) async fn sqlite_rate(folder: &Folder, rows: &[Row], n_batch: usize) -> Result<f64> {
-    const TABLE: &str = include_str!("../../../migrations/sqlite/log/0001_event_log.sql");
+    const TABLES: [&str; 2] = [
+        include_str!("../../../migrations/sqlite/log/0001_event_log.sql"),
+        include_str!("../../../migrations/sqlite/log/0006_streams.sql"),
+    ];
     let file = folder.path().join(format!("bare-{}.db", random()));
     let mut connection = SqliteConnectOptions::new()
         .filename(file)
@@ -119,12 +123,30 @@ pub(crate) async fn sqlite_rate(folder: &Folder, rows: &[Row], n_batch: usize) -
         .synchronous(SqliteSynchronous::Full)
         .connect()
         .await?;
-    connection.execute(TABLE).await?;
+    for tables in TABLES {
+        connection.execute(tables).await?;
+    }
+    let mut numbers: HashMap<&str, i64> = HashMap::new();
     let begun = Instant::now();
     for rows in rows.chunks(n_batch) {
         let mut transaction = connection.begin().await?;
+        let n_known = numbers.len();
+        for row in rows {
+            let next = i64::try_from(numbers.len())? + 1;
+            numbers.entry(&row.id).or_insert(next);
+        }
+        let new = rows.iter().filter(|row| numbers[row.id.as_str()] > n_known as i64);
+        let new: BTreeMap<i64, &Row> = new.map(|row| (numbers[row.id.as_str()], row)).collect();
+        if !new.is_empty() {
+            let places = vec!["(?,?,?)"; new.len()].join(",");
+            let insert = format!("INSERT INTO streams VALUES {places}");
+            let query = new.into_iter().fold(sqlx::query(&insert), |query, (number, row)| {
+                query.bind(number).bind(row.kind.as_str()).bind(row.id.as_str())
+            });
+            query.execute(&mut *transaction).await?;
+        }
         for rows in rows.chunks(ROWS_PER_STATEMENT) {
-            let places = vec!["(?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
+            let places = vec!["(?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
             let insert = format!("INSERT INTO events VALUES {places}");
             let query = rows.iter().fold(sqlx::query(&insert), |query, row| {
                 query
@@ -139,6 +161,7 @@ pub(crate) async fn sqlite_rate(folder: &Folder, rows: &[Row], n_batch: usize) -
                     .bind(row.command.to_string())
                     .bind(row.ordinal)
                     .bind(row.hash.as_slice())
+                    .bind(numbers[row.id.as_str()])
             });
             query.execute(&mut *transaction).await?;
         }

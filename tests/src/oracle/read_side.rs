@@ -82,9 +82,12 @@ pub(super) async fn against_a_fresh_one(oracle: &Oracle) -> Result<Vec<Violation
 
 /// An empty SQLite database with the very rows of a log.
 async fn fresh(folder: &Path, entries: &[Entry], head: u64) -> Result<Database> {
+    const STREAM: &str = "INSERT INTO streams (aggregate_type, aggregate_id) VALUES ($1, $2)
+        ON CONFLICT DO NOTHING";
     const INSERT: &str = "INSERT INTO events (position, aggregate_type, aggregate_id, sequence,
-            event_type, event_version, payload, metadata, command_id, command_ordinal, hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+            event_type, event_version, payload, metadata, command_id, command_ordinal, hash, stream)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+            (SELECT number FROM streams WHERE aggregate_type = $2 AND aggregate_id = $3))";
     let database = Database::open("sqlite:", folder).await?;
     let SqlPool::Sqlite { writer, .. } = database.log() else {
         anyhow::bail!("the fresh database is SQLite")
@@ -92,6 +95,11 @@ async fn fresh(folder: &Path, entries: &[Entry], head: u64) -> Result<Database> 
     for entries in entries.chunks(ENTRIES_PER_TRANSACTION) {
         let mut transaction = writer.begin().await?;
         for entry in entries {
+            sqlx::query(STREAM)
+                .bind(&entry.stream.kind)
+                .bind(entry.stream.id.to_string())
+                .execute(&mut *transaction)
+                .await?;
             sqlx::query(INSERT)
                 .bind(i64::try_from(entry.position)?)
                 .bind(&entry.stream.kind)
