@@ -309,7 +309,10 @@ async fn insert_as_released(log: &SqlPool, n_migrations: usize, lines: &[Line]) 
     let has_streams = !log.is_postgres() && n_migrations >= FIRST_WITH_STREAMS;
     let json = if log.is_postgres() { "::json" } else { "" };
     let (column, number) = match has_streams {
-        true => (", stream", ", (SELECT number FROM streams WHERE aggregate_id = $3)"),
+        true => (
+            ", stream",
+            ", (SELECT number FROM streams WHERE aggregate_type = $2 AND aggregate_id = $3)",
+        ),
         false => ("", ""),
     };
     let put = format!(
