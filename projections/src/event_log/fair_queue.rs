@@ -2,14 +2,16 @@
 //!
 //! A batch takes one append of each project in turn until it is full, so a project that writes a lot
 //! fills what the others leave, and no more than its share of one commit. In company, which is while several
-//! projects write, that share is small: whoever comes next waits for all of that commit before its own.
+//! projects write, that share is small, and whoever has more to write than its share rests a while before the
+//! next: whoever comes meanwhile finds the disk at rest, too, and waits for nothing but its own commit.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// How long a project counts as company after it wrote, at least; at most twice as long.
@@ -41,6 +43,17 @@ pub(super) struct FairQueue<T> {
     turns: VecDeque<Option<Uuid>>,
     len: usize,
     company: Company,
+    /// Until when projects rest.
+    resting: HashMap<Uuid, Instant>,
+}
+
+/// What goes into one commit.
+#[derive(Debug)]
+pub(super) struct Taken<T> {
+    /// Empty where all that is queued is of projects that rest.
+    pub(super) items: Vec<T>,
+    /// Projects that have more to write than their share, in company.
+    pub(super) over_share: Vec<Uuid>,
 }
 
 /// Which projects wrote of late.
@@ -75,7 +88,13 @@ impl Company {
 
 impl<T> FairQueue<T> {
     pub(super) fn new() -> Self {
-        Self { lanes: HashMap::new(), turns: VecDeque::new(), len: 0, company: Company::new() }
+        Self {
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
+            len: 0,
+            company: Company::new(),
+            resting: HashMap::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -98,17 +117,39 @@ impl<T> FairQueue<T> {
         self.len += 1;
     }
 
+    /// Nothing of these is taken until then.
+    pub(super) fn rest(&mut self, projects: Vec<Uuid>, until: Instant) {
+        self.resting.extend(projects.into_iter().map(|project| (project, until)));
+    }
+
+    /// Lets everybody write who waits.
+    pub(super) fn end_rests(&mut self) {
+        self.resting.clear();
+    }
+
+    /// When the first of those who rest may write again.
+    pub(super) fn rested_at(&self) -> Option<Instant> {
+        self.resting.values().min().copied()
+    }
+
     /// Takes the next batch. One append always fits, however large it is.
-    pub(super) fn take(&mut self, limits: Limits) -> Vec<T> {
-        let mut batch = Vec::new();
-        let project_rows_max = match self.company.is_there() {
+    pub(super) fn take(&mut self, limits: Limits, now: Instant) -> Taken<T> {
+        self.resting.retain(|_, until| *until > now);
+        let mut items = Vec::new();
+        let is_in_company = self.company.is_there();
+        let project_rows_max = match is_in_company {
             true => limits.project_rows_in_company_max,
             false => limits.project_rows_max,
         };
         let (mut n_rows, mut n_bytes) = (0, 0);
         let mut taken: HashMap<Option<Uuid>, usize> = HashMap::new();
+        let mut over_share = Vec::new();
         let mut waiting = VecDeque::new();
         while let Some(project) = self.turns.pop_front() {
+            if project.is_some_and(|project| self.resting.contains_key(&project)) {
+                waiting.push_back(project);
+                continue;
+            }
             let lane = self.lanes.get_mut(&project).expect("a turn belongs to a lane");
             let (weight, _) = lane.front().expect("a lane with a turn is not empty");
             let of_project = taken.entry(project).or_default();
@@ -117,17 +158,18 @@ impl<T> FairQueue<T> {
             let is_fair = project.is_none()
                 || *of_project == 0
                 || *of_project + weight.n_rows <= project_rows_max;
-            let is_taken = batch.is_empty() || (is_fitting && is_fair);
+            let is_taken = items.is_empty() || (is_fitting && is_fair);
             if !is_taken {
                 // This lane has to wait for the next batch; a smaller append of another may still fit.
                 waiting.push_back(project);
+                over_share.extend(project.filter(|_| is_in_company && !is_fair));
                 continue;
             }
             let (weight, item) = lane.pop_front().expect("looked at above");
             n_rows += weight.n_rows;
             n_bytes += weight.n_bytes;
             *of_project += weight.n_rows;
-            batch.push(item);
+            items.push(item);
             self.len -= 1;
             if lane.is_empty() {
                 self.lanes.remove(&project);
@@ -136,12 +178,15 @@ impl<T> FairQueue<T> {
             }
         }
         self.turns = waiting;
-        batch
+        Taken { items, over_share }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
     use uuid::Uuid;
 
     use super::{COMPANY_PERIOD, Company, FairQueue, Limits, Weight};
@@ -164,10 +209,30 @@ mod tests {
             queue.push(weight(1, 1, 1), ("busy", n));
         }
         queue.push(weight(2, 1, 1), ("quiet", 0));
-        let batch = queue.take(LIMITS);
+        let batch = queue.take(LIMITS, Instant::now()).items;
         assert!(batch.contains(&("quiet", 0)));
         assert_eq!(batch.iter().filter(|(who, _)| *who == "busy").count(), 4);
         assert_eq!(queue.len(), 96);
+    }
+
+    #[test]
+    fn who_has_more_than_its_share_rests_in_company_and_nobody_else() {
+        let (now, rest) = (Instant::now(), Duration::from_millis(5));
+        let mut queue = FairQueue::new();
+        (0..100).for_each(|n| queue.push(weight(1, 1, 1), n));
+        assert!(queue.take(LIMITS, now).over_share.is_empty(), "nobody is kept waiting");
+        queue.push(weight(2, 1, 1), 100);
+        let taken = queue.take(LIMITS, now);
+        assert_eq!(taken.over_share, [Uuid::from_u128(1)]);
+        queue.rest(taken.over_share, now + rest);
+        assert!(queue.take(LIMITS, now).items.is_empty(), "all that is left is of one that rests");
+        assert_eq!(queue.rested_at(), Some(now + rest));
+        queue.push(weight(2, 1, 1), 101);
+        assert_eq!(queue.take(LIMITS, now).items, [101]);
+        assert_eq!(queue.take(LIMITS, now + rest).items.len(), 4);
+        queue.rest(vec![Uuid::from_u128(1)], now + 2 * rest);
+        queue.end_rests();
+        assert_eq!(queue.take(LIMITS, now + rest).items.len(), 4);
     }
 
     #[test]
@@ -190,7 +255,7 @@ mod tests {
     fn who_is_alone_has_a_larger_share() {
         let mut queue = FairQueue::new();
         (0..100).for_each(|n| queue.push(weight(1, 1, 1), n));
-        assert_eq!(queue.take(LIMITS).len(), 8);
+        assert_eq!(queue.take(LIMITS, Instant::now()).items.len(), 8);
     }
 
     #[test]
@@ -201,7 +266,7 @@ mod tests {
         }
         let mut seen = Vec::new();
         while !queue.is_empty() {
-            seen.extend(queue.take(LIMITS));
+            seen.extend(queue.take(LIMITS, Instant::now()).items);
         }
         assert_eq!(seen, (0..9).collect::<Vec<_>>());
     }
@@ -211,8 +276,8 @@ mod tests {
         let mut queue = FairQueue::new();
         queue.push(weight(1, 50, 5000), "large");
         queue.push(weight(2, 1, 1), "small");
-        assert_eq!(queue.take(LIMITS), ["large"]);
-        assert_eq!(queue.take(LIMITS), ["small"]);
+        assert_eq!(queue.take(LIMITS, Instant::now()).items, ["large"]);
+        assert_eq!(queue.take(LIMITS, Instant::now()).items, ["small"]);
     }
 
     #[test]
@@ -220,8 +285,8 @@ mod tests {
         let mut queue = FairQueue::new();
         queue.push(weight(1, 1, 1), "small");
         queue.push(weight(2, 10, 1), "large");
-        assert_eq!(queue.take(LIMITS), ["small"]);
+        assert_eq!(queue.take(LIMITS, Instant::now()).items, ["small"]);
         queue.push(weight(1, 1, 1), "small");
-        assert_eq!(queue.take(LIMITS), ["large"], "it is first in turn now");
+        assert_eq!(queue.take(LIMITS, Instant::now()).items, ["large"], "it is first in turn now");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// So many events are worth the trouble.
-const EVENTS_MIN: Position = 1024;
+const EVENTS_MIN: Position = 2048;
 const PERIOD_MIN: Duration = Duration::from_millis(100);
 
 /// Does so for ever.
