@@ -32,7 +32,7 @@ const LIMITS: Limits = Limits {
     bytes_max: 1 << 20,
     project_rows_max: 64,
     // `bench log --only latency` tells how long others wait beside 64 busy streams.
-    project_rows_in_company_max: 16,
+    project_rows_in_company_max: 4,
 };
 
 /// How many times as long as the last commit a project rests that had more to write than its share of it.
