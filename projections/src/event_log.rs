@@ -114,7 +114,7 @@ impl EventLog {
         let tail = Tail::default();
         let told = Told { wake: wake.clone(), tail: tail.clone(), failure: failed };
         let appender = Appender::new(store, submitted, told, options.retry_max);
-        tasks.start_thread("appender", appender.run(tasks.stopped())).map_err(sqlx::Error::from)?;
+        tasks.start("appender", appender.run(tasks.stopped()));
         let listen = wake::listen(pool.clone(), wake.clone());
         tasks.start("wake", task::until(tasks.stopped(), listen));
         let poll = wake::poll(pool.clone(), wake.clone(), options.poll_interval);

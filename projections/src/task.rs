@@ -30,25 +30,6 @@ impl Tasks {
         self.handles.lock().unwrap_or_else(|poison| poison.into_inner()).push((name, handle));
     }
 
-    /// Starts a task on a thread of its own, where nobody's long work holds it up.
-    pub(crate) fn start_thread(
-        &self,
-        name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (end, ended) = oneshot::channel();
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Dropped when it ends, also by a panic.
-            let _end: oneshot::Sender<()> = end;
-            runtime.block_on(task);
-        })?;
-        self.start(name, async move {
-            let _ = ended.await;
-        });
-        Ok(())
-    }
-
     /// Resolves when the tasks are to end.
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.stop.subscribe();
