@@ -76,6 +76,7 @@ pub(crate) async fn post_message(
         // A repeat gets the first answer, also when the session has taken the message meanwhile.
         None => {
             let execution = execution_of(MessageId(message));
+            server.settled().await;
             let idea = idea_board::idea_of(server.database(), execution).await?;
             idea.map(|idea| (idea, execution))
         }
