@@ -8,6 +8,8 @@
 //!
 //! This module knows what is signed and keeps the rows. It cannot sign or check a signature itself.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -38,6 +40,10 @@ pub const CREDENTIAL: &str = "credential";
 
 /// How many content rows are emptied in one transaction.
 const ROWS_PER_TRANSACTION: usize = 2_000;
+
+/// How often SQLite's write-ahead log is tried to be emptied, and how long after each other.
+const EMPTYINGS_MAX: u32 = 50;
+const EMPTYING_PERIOD: Duration = Duration::from_millis(20);
 
 /// The statement that somebody's texts are destroyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,10 +192,25 @@ impl ErasureLedger {
         transaction.execute("DELETE FROM tokens WHERE subject = $1", (entry.subject,)).await?;
         transaction.commit().await?;
         if !self.pool.is_postgres() {
-            // The row of the key or secret must not stay readable in the write-ahead log. A reader may keep it open: then
-            // the next checkpoint does it.
-            self.pool.execute("PRAGMA wal_checkpoint(TRUNCATE)", ()).await?;
+            self.empty_write_ahead_log().await?;
         }
+        Ok(())
+    }
+
+    /// The row of a key or secret must not stay readable in SQLite's write-ahead log.
+    async fn empty_write_ahead_log(&self) -> Result<(), DatabaseError> {
+        for _ in 0..EMPTYINGS_MAX {
+            let emptied =
+                self.pool.execute_returning("PRAGMA wal_checkpoint(TRUNCATE)", ()).await?;
+            if emptied.map_or(Ok(0), |row| row.int("busy"))? == 0 {
+                return Ok(());
+            }
+            // Somebody else brings it in at this moment, and leaves it as long as it is.
+            tokio::time::sleep(EMPTYING_PERIOD).await;
+        }
+        tracing::warn!(
+            "a reader keeps the write-ahead log open: what was erased is overwritten later"
+        );
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Tampering with the ledger of erasures, and with texts and their keys, is found: in a database and in an
 //! export. An erasure that is under way is none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use actors::{
     archive::{
@@ -23,6 +23,7 @@ use projections::{
     event_log::{RawLog, StreamId},
     keys::{Keys, WrappedKey},
 };
+use sqlx::{ConnectOptions as _, Executor as _, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use crate::{
@@ -421,4 +422,42 @@ async fn the_ledger_moves_with_its_log(place: Place) {
     let report = audit::verify_database(&keyless.0, erased.trusted()).await.unwrap();
     let is_told = |words: &str| report.findings.iter().any(|found| found.what.contains(words));
     assert!(is_told("imported without its keys"), "{report:?}");
+}
+
+/// SQLite refuses to empty its write-ahead log while somebody else brings it into the file.
+#[tokio::test]
+async fn an_erased_key_does_not_stay_in_the_write_ahead_log() {
+    let erased = Erased::before(Place::sqlite()).await;
+    let file = erased.audited.place.directory.path().join("log.db");
+    let mut other = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+    let bringing_in = async {
+        loop {
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)").await.unwrap();
+        }
+    };
+    let write_ahead = file.with_extension("db-wal");
+    let erasing = erase_and_look(&erased, &write_ahead);
+    tokio::select! {
+        () = bringing_in => {}
+        () = erasing => {}
+    }
+}
+
+async fn erase_and_look(erased: &Erased, write_ahead: &Path) {
+    let ledger = ErasureLedger::new(erased.database());
+    for number in 1..=40 {
+        let entry = SignedErasure {
+            installation: id(1),
+            number,
+            kind: PROJECT.to_owned(),
+            subject: id(9100 + u128::from(number)),
+            position: 0,
+            previous: NO_HASH,
+            at: now(),
+            signature: [0; 64],
+        };
+        ledger.destroy_key(&entry).await.unwrap();
+        let n_bytes = std::fs::metadata(write_ahead).unwrap().len();
+        assert_eq!(n_bytes, 0, "after {number} erasures");
+    }
 }
