@@ -1,7 +1,7 @@
 //! The one task of a process that appends.
 //!
-//! It takes whatever queued while the previous batch was committing, without waiting for more: under
-//! load batches grow by themselves, and a lone append is not delayed.
+//! It takes whatever queued while the previous batch was committing, and waits for more only after a slow commit
+//! of many: under load batches grow by themselves, and a lone append is not delayed.
 //!
 //! When the database goes away the outcome of the batch may be unknown. It is then committed again:
 //! taking the head lock waits for the old transaction to end, and what that one recorded is found by
@@ -38,6 +38,14 @@ const LIMITS: Limits = Limits {
 /// How many times as long as the last commit a project rests that had more to write than its share of it.
 const REST_SHARE: u32 = 4;
 const REST_MAX: Duration = Duration::from_millis(50);
+
+/// After a commit of so many appends that took so long, those it answered are waited for a little, so that they
+/// share the next one with whoever waits already. Else half of the callers wait for the disk while the other
+/// half does, in turn. A lone append is never delayed.
+const GATHER_APPENDS_MIN: usize = 8;
+const GATHER_COMMIT_MIN: Duration = Duration::from_millis(2);
+/// Which part of the commit's own time they are waited for at most.
+const GATHER_SHARE: u32 = 4;
 
 /// How many appends are taken out of the channel at most; the rest waits in it, and then at the door.
 const WAITING_MAX: usize = 4096;
@@ -90,10 +98,7 @@ impl Appender {
         tokio::pin!(stopped);
         let mut is_open = true;
         loop {
-            while self.queue.len() < WAITING_MAX {
-                let Ok(submitted) = self.submitted.try_recv() else { break };
-                self.enqueue(submitted);
-            }
+            self.enqueue_waiting();
             if self.queue.is_empty() {
                 tokio::select! {
                     submitted = self.submitted.recv() => match submitted {
@@ -112,10 +117,15 @@ impl Appender {
                 self.await_somebody().await;
                 continue;
             }
+            let n_appends = items.len();
             let begun_at = Instant::now();
             self.settle(items).await;
-            let rest = (begun_at.elapsed() * REST_SHARE).min(REST_MAX);
+            let commit_took = begun_at.elapsed();
+            let rest = (commit_took * REST_SHARE).min(REST_MAX);
             self.queue.rest(over_share, Instant::now() + rest);
+            if n_appends >= GATHER_APPENDS_MIN && commit_took >= GATHER_COMMIT_MIN {
+                self.gather(n_appends, commit_took / GATHER_SHARE).await;
+            }
         }
     }
 
@@ -129,6 +139,26 @@ impl Appender {
                 // Nobody comes any more who could be kept waiting.
                 None => self.queue.end_rests(),
             },
+        }
+    }
+
+    /// Waits for as many appends as were just answered, besides those that wait already.
+    async fn gather(&mut self, n_answered: usize, period_max: Duration) {
+        let until = Instant::now() + period_max;
+        self.enqueue_waiting();
+        let n_expected = (self.queue.len() + n_answered).min(WAITING_MAX);
+        while self.queue.len() < n_expected {
+            match tokio::time::timeout_at(until, self.submitted.recv()).await {
+                Ok(Some(submitted)) => self.enqueue(submitted),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn enqueue_waiting(&mut self) {
+        while self.queue.len() < WAITING_MAX {
+            let Ok(submitted) = self.submitted.try_recv() else { break };
+            self.enqueue(submitted);
         }
     }
 
