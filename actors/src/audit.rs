@@ -58,37 +58,76 @@ pub async fn verify_database(
     let log = RawLog::new(database);
     // After the heads, so that whatever they protect is there, and no later one is missed.
     let end = log.end().await?;
-    let mut texts = Texts::new(trusted.key, std::mem::take(&mut trusted.erasures));
-    let has_key = trusted.key.is_some();
-    let mut verifier = Verifier::new(Evidence { trusted, heads });
+    let texts = Texts::new(trusted.key, std::mem::take(&mut trusted.erasures));
+    let texts = trusted.key.is_some().then_some(texts);
+    let verifier = Verifier::new(Evidence { trusted, heads });
+    let mut check = Check { log: &log, verifier, texts };
     let mut position = 0;
-    loop {
-        match log.events(position, Position::MAX >> 1, EVENTS_PER_READ).await {
-            Ok(mut events) => {
+    while position < end.last {
+        match log.events(position, end.last, EVENTS_PER_READ).await {
+            Ok(events) => {
                 let Some(last) = events.last() else { break };
                 position = last.position;
-                events.retain(|event| event.position <= end.last);
-                events.iter().for_each(|event| verifier.event(event));
-                if has_key {
-                    look_for_texts(&log, &events, &mut texts).await?;
-                }
-                if position >= end.last {
-                    break;
-                }
+                check.events(&events).await?;
             }
-            Err(error @ DatabaseError::Failed { .. }) => {
-                position = find_unreadable(&log, position, &error, &mut verifier).await?;
+            Err(DatabaseError::Failed { .. }) => {
+                position = check.beyond_unreadable(position, end.last).await?;
             }
             Err(error) => return Err(error),
         }
     }
-    let mut report = verifier.end(Some(end.position));
+    let mut report = check.verifier.end(Some(end.position));
     report.add(misplaced(&log).await?);
-    if has_key {
+    if let Some(mut texts) = check.texts {
         let beside = beside(&ErasureLedger::new(database), &mut texts).await?;
         texts.end(&beside, &mut report);
     }
     Ok(report)
+}
+
+/// A check of a database's rows on its way.
+struct Check<'a> {
+    log: &'a RawLog,
+    verifier: Verifier,
+    /// None where nobody knows the key, so that erasures prove nothing.
+    texts: Option<Texts>,
+}
+
+impl Check<'_> {
+    /// Takes the next rows.
+    async fn events(&mut self, events: &[RawEvent]) -> Result<(), DatabaseError> {
+        events.iter().for_each(|event| self.verifier.event(event));
+        match &mut self.texts {
+            Some(texts) => look_for_texts(self.log, events, texts).await,
+            None => Ok(()),
+        }
+    }
+
+    /// One of the next rows cannot be read: takes those before it one by one, and goes past it.
+    async fn beyond_unreadable(
+        &mut self,
+        mut position: Position,
+        last: Position,
+    ) -> Result<Position, DatabaseError> {
+        let mut events = Vec::new();
+        for _ in 0..EVENTS_PER_READ {
+            let next = self.log.next_position(position).await?;
+            let Some(next) = next.filter(|next| *next <= last) else { break };
+            position = next;
+            match self.log.events(next - 1, next, 1).await {
+                Ok(event) => events.extend(event),
+                Err(DatabaseError::Failed { reason }) => {
+                    self.events(&events).await?;
+                    self.verifier.unreadable(next, &reason);
+                    return Ok(next);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Somebody has mended it meanwhile.
+        self.events(&events).await?;
+        Ok(position)
+    }
 }
 
 /// Events that are what was recorded, and that nobody would find who reads their stream.
@@ -145,28 +184,6 @@ async fn beside(ledger: &ErasureLedger, texts: &mut Texts) -> Result<Beside, Dat
         entries.push(entry);
     }
     Ok(Beside { ledger: entries, keyless: Some(keyless), keyed })
-}
-
-/// One of the next rows cannot be read: goes on one by one and past it.
-async fn find_unreadable(
-    log: &RawLog,
-    mut position: Position,
-    error: &DatabaseError,
-    verifier: &mut Verifier,
-) -> Result<Position, DatabaseError> {
-    for _ in 0..EVENTS_PER_READ {
-        let Some(next) = log.next_position(position).await? else { return Ok(position) };
-        match log.events(position, next, 1).await {
-            Ok(events) => events.iter().for_each(|event| verifier.event(event)),
-            Err(DatabaseError::Failed { reason }) => {
-                verifier.unreadable(next, &reason);
-                return Ok(next);
-            }
-            Err(error) => return Err(error),
-        }
-        position = next;
-    }
-    Err(DatabaseError::Failed { reason: error.to_string() })
 }
 
 async fn all_heads(heads: &SignedHeads) -> Result<Vec<SignedHead>, DatabaseError> {

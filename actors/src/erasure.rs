@@ -14,7 +14,8 @@
 //! Not erased here: what was pushed to the repository, and payloads of events (`ops/evolution.md` says which
 //! words these have).
 //!
-//! Read next: `erasure/file.rs`, `erasure/account.rs`; `domain/src/process/erase_project.rs` for who asks for which step.
+//! Read next: `erasure/file.rs`, which `erasure/following.rs` keeps complete on each server; `erasure/account.rs`;
+//! `domain/src/process/erase_project.rs` for who asks for which step.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -57,11 +58,10 @@ use crate::{
 
 mod account;
 pub mod file;
+mod following;
 
 /// While waiting for executions to end: not less often than this, for read models have no bell.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
-/// How long one attempt waits for the index of words.
-const INDEX_PERIOD_MAX: Duration = Duration::from_secs(60);
 const EVENTS_PER_READ: usize = 512;
 const PROCESS: &str = "process/erase_project";
 /// What tells of a project's streams.
@@ -346,19 +346,10 @@ impl Erasure {
         outcome(named.await)
     }
 
-    /// Takes a project out of the index of words, once that has seen all that could be read.
+    /// Takes a project out of the index of words. Whether that keeps up or stands still is no matter: what it
+    /// read before the texts were destroyed it cannot put in any more, and what it reads now is empty.
     async fn forget_words(&self, project: ProjectId) -> Result<(), ErasureError> {
-        let database = &self.eraser.database;
-        let (head, index) = (self.eraser.log.head().await?, Index::new(database));
-        let seen = async {
-            while index.position().await? < head {
-                tokio::time::sleep(LOOK_PERIOD).await;
-            }
-            Ok::<_, DatabaseError>(())
-        };
-        let late = || ErasureError::Refused("the index of words does not come up".to_owned());
-        tokio::time::timeout(INDEX_PERIOD_MAX, seen).await.map_err(|_| late())??;
-        Ok(index.purge(project).await?)
+        Ok(Index::new(&self.eraser.database).purge(project).await?)
     }
 
     /// The parts of the list that are recorded: how many, and which ids they have.

@@ -82,9 +82,17 @@ struct Reading {
     saved: Option<Position>,
     /// When what was read since is to be saved.
     save_by: Option<Instant>,
+    /// The first event of a newer program, which nobody could react to. The checkpoint stays before it, so that the
+    /// program that knows it brings it to its process, if that saw nothing since.
+    unknown: Option<Position>,
 }
 
 impl Reading {
+    /// What the checkpoint says.
+    fn seen(&self) -> Position {
+        self.unknown.map_or(self.at, |unknown| unknown - 1)
+    }
+
     fn fold<P: Process>(&mut self, event: &RecordedEvent) {
         if event.position > self.folded {
             self.folded = event.position;
@@ -167,7 +175,9 @@ impl<P: Process> ProcessReader<P> {
         };
         for event in &events {
             reading.fold::<P>(event);
-            self.see(event).await?;
+            if !self.see(event).await? {
+                reading.unknown.get_or_insert(event.position);
+            }
             reading.at = event.position;
             reading.save_by.get_or_insert_with(|| Instant::now() + SAVE_PERIOD);
         }
@@ -180,7 +190,7 @@ impl<P: Process> ProcessReader<P> {
     /// Saves how far it has read, and what is wanted then.
     async fn save(&self, reading: &mut Reading) -> Result<(), DispatchError> {
         crash_point::crash_point!("process.before_checkpoint");
-        self.checkpoints.save(&self.name, READER_VERSION, reading.at).await?;
+        self.checkpoints.save(&self.name, READER_VERSION, reading.seen()).await?;
         crash_point::crash_point!("process.before_open_intents");
         reading.save_by = None;
         let (saved, to) = (reading.saved, reading.folded);
@@ -194,13 +204,18 @@ impl<P: Process> ProcessReader<P> {
         Ok(())
     }
 
-    async fn see(&self, recorded: &RecordedEvent) -> Result<(), DispatchError> {
+    /// Tells whether this program knows the event.
+    async fn see(&self, recorded: &RecordedEvent) -> Result<bool, DispatchError> {
         if !P::CONCERNED_BY.contains(&recorded.stream.kind.as_str()) {
-            return Ok(());
+            return Ok(true);
         }
         // What cannot be decoded is noted by the projector; nobody could react to it.
-        let Ok(Some(event)) = read_models::decode(recorded) else { return Ok(()) };
-        let Some(process) = P::route(&event) else { return Ok(()) };
+        let event = match read_models::decode(recorded) {
+            Ok(Some(event)) => event,
+            Ok(None) => return Ok(true),
+            Err(_) => return Ok(!read_models::is_of_newer_program(recorded)),
+        };
+        let Some(process) = P::route(&event) else { return Ok(true) };
         let position = recorded.position;
         let stimulus = Stimulus::Happened { event, position, at: recorded.metadata.at };
         let occasion = Occasion::Event { position, correlation: recorded.metadata.correlation };
@@ -214,9 +229,9 @@ impl<P: Process> ProcessReader<P> {
                 // A damaged process stands still, and only that one.
                 Err(error @ DispatchError::Damaged { .. }) => {
                     tracing::error!(process = P::TYPE, id = %process, %error, "a process is damaged");
-                    return Ok(());
+                    return Ok(true);
                 }
-                other => return other,
+                other => return other.map(|()| true),
             }
         }
     }
@@ -245,7 +260,7 @@ impl<P: Process> ProcessReader<P> {
         }
         let at = self.checkpoints.position(&self.name).await?;
         let save_by = (folded > saved).then(|| Instant::now() + SAVE_PERIOD);
-        Ok(Reading { at, pending, folded, saved: Some(saved), save_by })
+        Ok(Reading { at, pending, folded, saved: Some(saved), save_by, unknown: None })
     }
 
     async fn take_up(&self, process: Uuid, correlation: Uuid) -> Result<(), DatabaseError> {

@@ -39,7 +39,8 @@ pub(crate) mod cipher;
 mod master_key;
 
 const CONTENT: &str = "content";
-const VAULT: &str = "vault";
+/// What the keys of secrets are for.
+pub(crate) const VAULT: &str = "vault";
 const SIGNING: &str = "signing";
 const REPLICAS: &str = "replicas";
 const SALT_BYTES: usize = 16;
@@ -122,20 +123,29 @@ impl Sealing {
     ) -> Result<HashMap<ContentId, String>, SealingError> {
         let mut texts = HashMap::with_capacity(contents.len());
         for content in contents {
-            // Without ciphertext it is a tombstone.
-            let cipher = match content.ciphertext.is_empty() {
-                true => None,
-                false => self.find_content_key(content.project).await?,
-            };
-            let Some(cipher) = cipher else { continue };
-            let body = cipher.open(&content.nonce, &content.ciphertext, content.id.as_bytes());
-            let text = body
-                .filter(|body| body.len() >= SALT_BYTES)
-                .and_then(|body| String::from_utf8(body[SALT_BYTES..].to_vec()).ok());
-            let what = || SealingError::Unreadable { what: format!("content {}", content.id) };
-            texts.insert(ContentId(content.id), text.ok_or_else(what)?);
+            if let Some(text) = self.open_content(content).await? {
+                texts.insert(ContentId(content.id), text);
+            }
         }
         Ok(texts)
+    }
+
+    /// Decrypts one text; none where it was erased, or its key is not there.
+    pub(crate) async fn open_content(
+        &self,
+        content: &StoredContent,
+    ) -> Result<Option<String>, SealingError> {
+        // Without ciphertext it is a tombstone.
+        if content.ciphertext.is_empty() {
+            return Ok(None);
+        }
+        let Some(cipher) = self.find_content_key(content.project).await? else { return Ok(None) };
+        let body = cipher.open(&content.nonce, &content.ciphertext, content.id.as_bytes());
+        let text = body
+            .filter(|body| body.len() >= SALT_BYTES)
+            .and_then(|body| String::from_utf8(body[SALT_BYTES..].to_vec()).ok());
+        let what = || SealingError::Unreadable { what: format!("content {}", content.id) };
+        text.map(Some).ok_or_else(what)
     }
 
     /// Reads and decrypts texts by their ids.
@@ -145,6 +155,30 @@ impl Sealing {
     ) -> Result<HashMap<ContentId, String>, SealingError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         self.open_contents(&self.shared.log.contents(&ids).await?).await
+    }
+
+    /// Reads and decrypts texts to be shown: of one that is damaged there is none, and the others are as ever. One
+    /// whose key was destroyed is missing in the answer.
+    pub async fn shown_texts(
+        &self,
+        ids: &[ContentId],
+    ) -> Result<HashMap<ContentId, Option<String>>, SealingError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let contents = self.shared.log.contents(&ids).await?;
+        let mut texts = HashMap::with_capacity(contents.len());
+        for content in &contents {
+            let text = match self.open_content(content).await {
+                Ok(Some(text)) => Some(text),
+                Ok(None) => continue,
+                Err(SealingError::Unreadable { what }) => {
+                    tracing::warn!(what, "a text is damaged");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            texts.insert(ContentId(content.id), text);
+        }
+        Ok(texts)
     }
 
     /// Reads and decrypts one text.

@@ -10,6 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use domain::ids::{AccountId, ExecutionId, InstallationId, NodeId, SessionId};
 use projections::{
+    chat_search,
     damaged_streams::{DamagedStream, DamagedStreams},
     database::Database,
     error::DatabaseError,
@@ -162,6 +163,7 @@ impl System {
             defaults,
         };
         let listening = Tasks::new();
+        eraser.follow_ledger(&listening);
         let preparations = Preparations::new(Arc::clone(&settings.images), &listening);
         let system = Self {
             installation,
@@ -311,8 +313,9 @@ impl System {
 
     /// How each read model is, against the head of the log.
     pub async fn projections(&self) -> Result<Overview, DatabaseError> {
-        let now = self.clock.now();
-        projection_status::overview(&self.database, &self.log, self.projector.names(), now).await
+        let (now, names) = (self.clock.now(), self.projector.names());
+        let names: Vec<&str> = names.iter().copied().chain([chat_search::NAME]).collect();
+        projection_status::overview(&self.database, &self.log, &names, now).await
     }
 
     /// Asks something of a read model; false when there is none of this name.
@@ -321,6 +324,11 @@ impl System {
         name: &str,
         request: projection_status::Request,
     ) -> Result<bool, DatabaseError> {
+        if name == chat_search::NAME {
+            // Whoever fills it begins again: that is all there is to mend in it.
+            chat_search::Index::new(&self.database).clear().await?;
+            return Ok(true);
+        }
         if !self.projector.names().contains(&name) {
             return Ok(false);
         }

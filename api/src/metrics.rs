@@ -14,6 +14,7 @@ use actix_web::{
     web::Data,
 };
 use projections::{
+    chat_search::Index,
     event_log::{APPEND_SECONDS, AppendLatencies},
     node_directory,
     projection_status::State,
@@ -38,6 +39,7 @@ pub struct Metrics {
     projection_lag: IntGaugeVec,
     projection_lag_ms: IntGaugeVec,
     parked_projections: IntGauge,
+    search_passed_over: IntGauge,
     is_acting: IntGauge,
     lease_epoch: IntGauge,
     live_sockets: IntGauge,
@@ -100,6 +102,7 @@ impl Metrics {
                 "sam_parked_projections",
                 "Projections that wait before an event which they could not take.",
             ),
+            search_passed_over: gauge(&registry, "sam_search_passed_over", "Unreadable texts."),
             is_acting: gauge(
                 &registry,
                 "sam_lease_held",
@@ -143,6 +146,8 @@ pub(crate) async fn metrics(server: Data<Server>) -> Result<HttpResponse, Proble
     }
     let n_parked = projections.iter().filter(|one| one.state == State::Parked).count();
     set(&figures.parked_projections, n_parked);
+    let n_passed_over = Index::new(server.database()).n_passed_over().await?;
+    set(&figures.search_passed_over, n_passed_over);
     let nodes = node_directory::list(server.database(), server.owner()).await?;
     let n_links = nodes.iter().filter(|node| server.link(node.id).is_connected).count();
     set(&figures.agent_links, n_links);

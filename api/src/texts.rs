@@ -11,6 +11,9 @@ use crate::problem::Problem;
 /// What is shown in the place of an erased text.
 pub const ERASED: &str = "erased";
 
+/// What is shown in the place of a text that cannot be decrypted. Everything around it is shown as ever.
+pub const DAMAGED: &str = "damaged: this text cannot be read";
+
 /// Texts by their references.
 pub struct Texts {
     texts: HashMap<ContentId, String>,
@@ -23,7 +26,12 @@ impl Texts {
         references: impl IntoIterator<Item = &'row ContentRef>,
     ) -> Result<Self, Problem> {
         let ids: Vec<ContentId> = references.into_iter().map(|reference| reference.id).collect();
-        let texts = if ids.is_empty() { HashMap::new() } else { sealing.texts(&ids).await? };
+        let mut texts = HashMap::new();
+        if !ids.is_empty() {
+            let shown = sealing.shown_texts(&ids).await?;
+            let shown = shown.into_iter();
+            texts.extend(shown.map(|(id, text)| (id, text.unwrap_or_else(|| DAMAGED.to_owned()))));
+        }
         Ok(Self { texts })
     }
 

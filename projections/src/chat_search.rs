@@ -5,8 +5,9 @@
 //! kept are words in lower case without their order, and references to the texts. It can be made again
 //! from the log at any time ([`Index::clear`]), and a project can be taken out ([`Index::purge`]).
 //!
-//! Read next: `chat_search/words.rs` for what a word is.
+//! Read next: `chat_search/words.rs` for what a word is, `chat_search/passed_over.rs` for what is not in it.
 
+mod passed_over;
 mod words;
 
 use domain::{
@@ -23,6 +24,7 @@ use crate::{
     sql::{IntoValues as _, SqlPool, SqlRow, SqlTransaction},
 };
 
+pub use passed_over::PassedOver;
 pub use words::{Query, Span, WORDS_OF_A_QUERY_MAX, spans, words};
 
 /// The name of the checkpoint.
@@ -57,12 +59,15 @@ impl Index {
         Self { pool: database.views().clone() }
     }
 
-    /// Empties an index that is not there yet or is of another version, for whoever fills it.
-    pub async fn prepare(&self) -> Result<(), DatabaseError> {
-        let checkpoint = Checkpoints::on(self.pool.clone()).get(NAME).await?;
-        match checkpoint.is_some_and(|checkpoint| checkpoint.version == VERSION) {
-            true => Ok(()),
-            false => self.clear().await,
+    /// Up to which position messages are in the index, for whoever fills it. One that is not there yet or is
+    /// of another version is emptied.
+    pub async fn prepare(&self) -> Result<Position, DatabaseError> {
+        match Checkpoints::on(self.pool.clone()).get(NAME).await? {
+            Some(checkpoint) if checkpoint.version == VERSION => Ok(checkpoint.position),
+            _ => {
+                self.clear().await?;
+                Ok(0)
+            }
         }
     }
 
@@ -83,23 +88,29 @@ impl Index {
         row.as_ref().map(indexed).transpose()
     }
 
-    /// Puts messages with their words in the place of what was there of them, and moves the checkpoint.
+    /// Puts messages with their words in the place of what was there of them, notes what was passed over, and
+    /// moves the checkpoint.
     ///
-    /// False: another process has moved it meanwhile, and nothing was written.
+    /// False: somebody else has moved it meanwhile, and nothing was written. [`Index::prepare`] tells where to.
     pub async fn advance(
         &self,
         messages: &[(IndexedMessage, String)],
+        passed_over: &[PassedOver],
         from: Position,
         to: Position,
     ) -> Result<bool, DatabaseError> {
         let mut transaction = self.pool.begin().await?;
         // First, so that it keeps a second process out until the transaction ends.
-        let advance = "UPDATE checkpoints SET position = $3 WHERE name = $1 AND position = $2";
-        if transaction.execute(advance, (NAME, from, to)).await? != 1 {
+        let advance = "UPDATE checkpoints SET position = $3
+            WHERE name = $1 AND position = $2 AND version = $4";
+        if transaction.execute(advance, (NAME, from, to, VERSION)).await? != 1 {
             return Ok(false);
         }
         for (message, words) in messages {
             self.put(&mut transaction, message, words).await?;
+        }
+        for passed_over in passed_over {
+            self.note(&mut transaction, passed_over).await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -142,8 +153,8 @@ impl Index {
         let begin = "INSERT INTO checkpoints (name, version, position) VALUES ($1, $2, 0)";
         transaction.execute(begin, (NAME, VERSION)).await?;
         if !self.pool.is_postgres() {
-            let all =
-                "DELETE FROM chat_search_words WHERE rowid IN (SELECT position FROM chat_search)";
+            let all = "DELETE FROM chat_search_words
+                WHERE rowid IN (SELECT position FROM chat_search WHERE position > 0)";
             transaction.execute(all, ()).await?;
         }
         transaction.execute("DELETE FROM chat_search", ()).await?;
@@ -151,11 +162,20 @@ impl Index {
     }
 
     /// Takes everything of a project out.
+    ///
+    /// Whoever has read its texts and not handed in their words yet is too late with them, and reads again.
     pub async fn purge(&self, project: ProjectId) -> Result<(), DatabaseError> {
         let mut transaction = self.pool.begin().await?;
+        // One position back, or where there is none another version: `advance` does not find what it
+        // began from. First, so that one on its way has ended, and its rows are seen below.
+        let step_back = "UPDATE checkpoints
+            SET version = CASE WHEN position > 0 THEN version ELSE 0 END,
+                position = CASE WHEN position > 0 THEN position - 1 ELSE 0 END
+            WHERE name = $1";
+        transaction.execute(step_back, (NAME,)).await?;
         if !self.pool.is_postgres() {
-            let words = "DELETE FROM chat_search_words
-                WHERE rowid IN (SELECT position FROM chat_search WHERE project = $1)";
+            let words = "DELETE FROM chat_search_words WHERE rowid IN
+                (SELECT position FROM chat_search WHERE project = $1 AND position > 0)";
             transaction.execute(words, (project.0,)).await?;
         }
         transaction.execute("DELETE FROM chat_search WHERE project = $1", (project.0,)).await?;

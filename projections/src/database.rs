@@ -21,7 +21,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{error::DatabaseError, sql::SqlPool};
+use crate::{error::DatabaseError, event_log::Position, sql::SqlPool};
 
 mod beside;
 
@@ -49,6 +49,8 @@ const LOG_WRITE_AHEAD_PAGES: &str = "16384";
 /// 1 MiB, a quarter of what is usual: the disk does not take appends while it takes what is brought into the file,
 /// so that is better little and often.
 const VIEWS_WRITE_AHEAD_PAGES: &str = "250";
+/// Less than a lease lasts: whoever has that next should find nothing locked.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "5s";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -163,7 +165,7 @@ impl Database {
         std::fs::create_dir_all(&directory).map_err(sqlx::Error::from)?;
         let log = open_sqlite_log(&directory.join(LOG_FILE)).await?;
         migrate_log(&log).await?;
-        let views = open_sqlite_views(&directory.join(VIEWS_FILE)).await?;
+        let views = open_sqlite_views(&directory.join(VIEWS_FILE), head(&log).await?).await?;
         Ok(Self { log, views, place: Place::Sqlite { directory } })
     }
 
@@ -228,15 +230,19 @@ impl Database {
     }
 }
 
-async fn open_sqlite_views(file: &Path) -> Result<SqlPool, DatabaseError> {
+/// What a log is that ends at `head` can be shown by read models that have come no further.
+async fn open_sqlite_views(file: &Path, head: Position) -> Result<SqlPool, DatabaseError> {
     let views = open_sqlite_file(file, SqliteSynchronous::Normal).await?;
-    let Err(error) = migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await else {
-        return Ok(views);
+    let reason = match migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await {
+        Ok(()) if shown(&views).await? <= head => return Ok(views),
+        Ok(()) => "of another log",
+        Err(error) if is_disposable(&error) => "from another version",
+        Err(error) => match DatabaseError::from(error) {
+            error if error.is_damage() => "damaged",
+            error => return Err(error),
+        },
     };
-    if !is_disposable(&error) {
-        return Err(error.into());
-    }
-    tracing::info!("the read models are from another version and are made again from the log");
+    tracing::warn!("the read models are {reason}, and are made again from the log");
     views.close().await;
     remove_sqlite_file(file)?;
     let views = open_sqlite_file(file, SqliteSynchronous::Normal).await?;
@@ -261,6 +267,21 @@ async fn open_postgres_views(
     let views = open_schema(options, schema).await?;
     migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await?;
     Ok(views)
+}
+
+/// Up to where the read models show a log, and processes have read it.
+async fn shown(views: &SqlPool) -> Result<Position, DatabaseError> {
+    let newest = "SELECT MAX(position) AS position FROM checkpoints";
+    newest_position(views, newest).await
+}
+
+async fn head(log: &SqlPool) -> Result<Position, DatabaseError> {
+    newest_position(log, "SELECT MAX(position) AS position FROM events").await
+}
+
+async fn newest_position(pool: &SqlPool, newest: &str) -> Result<Position, DatabaseError> {
+    let row = pool.fetch_optional(newest, ()).await?;
+    Ok(row.map_or(Ok(None), |row| row.count_option("position"))?.unwrap_or_default())
 }
 
 /// Tells whether the tables were made by other migrations than ours. Read models may then go.
@@ -371,11 +392,13 @@ fn remove_sqlite_file(file: &Path) -> Result<(), DatabaseError> {
 }
 
 fn with_schema(options: &PgConnectOptions, schema: &str) -> PgConnectOptions {
-    let options = options
-        .clone()
-        .application_name("sam")
-        .statement_cache_capacity(STATEMENTS_MAX)
-        .options([("search_path", schema), ("jit", "off")]);
+    let options =
+        options.clone().application_name("sam").statement_cache_capacity(STATEMENTS_MAX).options([
+            ("search_path", schema),
+            ("jit", "off"),
+            // A replica that is stopped within its transaction loses it, and with it what others wait for.
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+        ]);
     match schema {
         LOG_SCHEMA => options,
         // Rows and checkpoint are lost together, if the machine is, and come again from the log.

@@ -160,6 +160,13 @@ impl ErasureLedger {
         self.pool.fetch_all(&list, ()).await?.iter().map(entry).collect()
     }
 
+    /// How many entries there are. None is ever removed, so the same number means the same entries.
+    pub async fn count(&self) -> Result<u64, DatabaseError> {
+        let count = "SELECT COUNT(*) AS n_entries FROM erasures";
+        let row = self.pool.fetch_optional(count, ()).await?;
+        row.map_or(Ok(0), |row| row.count("n_entries"))
+    }
+
     pub async fn find(&self, subject: Uuid) -> Result<Option<SignedErasure>, DatabaseError> {
         let find = format!("SELECT {COLUMNS} FROM erasures WHERE subject = $1");
         self.pool.fetch_optional(&find, (subject,)).await?.as_ref().map(entry).transpose()

@@ -39,6 +39,16 @@ impl DatabaseError {
         matches!(self, Self::Unavailable { .. } | Self::Full { .. })
     }
 
+    /// Tells whether what is stored is damaged, as against a disk that does not take anything.
+    pub(crate) fn is_damage(&self) -> bool {
+        let Self::Broken { source: sqlx::Error::Database(error) } = self else { return false };
+        let code = error.code().unwrap_or_default();
+        match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+            Some(_) => is_postgres_damage(&code),
+            None => is_sqlite_damage(&code),
+        }
+    }
+
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
         Self::Failed { reason: reason.into() }
     }
@@ -96,16 +106,27 @@ fn postgres_verdict(sql_state: &str) -> Verdict {
             Verdict::Later
         }
         "53100" => Verdict::Full,
-        // Damaged pages or indexes.
-        "XX001" | "XX002" => Verdict::Broken,
+        _ if is_postgres_damage(sql_state) => Verdict::Broken,
         // Connection trouble, resources used up, errors of the system below.
         _ if ["08", "53", "58"].contains(&sql_state.get(..2).unwrap_or_default()) => Verdict::Later,
         _ => Verdict::Wrong,
     }
 }
 
+/// Pages or indexes.
+fn is_postgres_damage(sql_state: &str) -> bool {
+    matches!(sql_state, "XX001" | "XX002")
+}
+
+/// Corrupt, or not a database.
+fn is_sqlite_damage(extended_code: &str) -> bool {
+    extended_code.parse::<i32>().is_ok_and(|code| matches!(code & PRIMARY_CODE, 11 | 26))
+}
+
+/// The part of an extended code that says what is wrong; the rest says where.
+const PRIMARY_CODE: i32 = 0xff;
+
 fn sqlite_verdict(extended_code: &str) -> Verdict {
-    const PRIMARY_CODE: i32 = 0xff;
     // The index of the write-ahead log cannot grow; nothing was written yet.
     const IOERR_SHMSIZE: i32 = 4874;
     let code = extended_code.parse::<i32>().unwrap_or_default();
@@ -114,15 +135,16 @@ fn sqlite_verdict(extended_code: &str) -> Verdict {
         13 => Verdict::Full,
         // Busy, locked, out of memory.
         5..=7 => Verdict::Later,
-        // Read-only, I/O error, corrupt, cannot open, not a database.
-        8 | 10 | 11 | 14 | 26 => Verdict::Broken,
+        _ if is_sqlite_damage(extended_code) => Verdict::Broken,
+        // Read-only, I/O error, cannot open.
+        8 | 10 | 14 => Verdict::Broken,
         _ => Verdict::Wrong,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, postgres_verdict, sqlite_verdict};
+    use super::{Verdict, is_sqlite_damage, postgres_verdict, sqlite_verdict};
 
     #[test]
     fn an_io_error_of_sqlite_breaks_the_store_and_a_full_disk_does_not() {
@@ -131,6 +153,8 @@ mod tests {
         assert!(matches!(sqlite_verdict("13"), Verdict::Full));
         assert!(matches!(sqlite_verdict("4874"), Verdict::Full));
         assert!(matches!(sqlite_verdict("1"), Verdict::Wrong));
+        const CORRUPT_INDEX: &str = "779";
+        assert!(is_sqlite_damage(CORRUPT_INDEX) && !is_sqlite_damage(IOERR_FSYNC));
     }
 
     #[test]

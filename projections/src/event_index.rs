@@ -146,7 +146,8 @@ fn involved(event: &Event) -> (Option<ExecutionId>, Option<WorkspaceId>) {
 }
 
 /// Everything that an execution involves, in order: what names it or its workspace, what its session
-/// recorded between its beginning and its end, and what followed from the same wish of a person.
+/// recorded between its beginning and its end, and what followed from the same wish of a person. Until that end
+/// the session's newest events are among it, too: whoever follows it never has to look back.
 pub async fn of_execution(
     database: &Database,
     execution: ExecutionId,
@@ -160,8 +161,10 @@ pub async fn of_execution(
             OR correlation IN (SELECT b.correlation FROM event_index b
                 WHERE b.execution = $1 AND b.event = 'execution_requested')
             OR position IN (SELECT s.position FROM event_index s
-                JOIN (SELECT stream, MIN(position) AS first, MAX(position) AS last FROM event_index
-                    WHERE execution = $1 AND kind = 'session' GROUP BY stream) r
+                JOIN (SELECT stream, MIN(position) AS first, COALESCE(
+                        MAX(CASE WHEN event = 'execution_ended' THEN position END),
+                        9223372036854775807) AS last
+                    FROM event_index WHERE execution = $1 AND kind = 'session' GROUP BY stream) r
                 ON s.stream = r.stream AND s.position BETWEEN r.first AND r.last)
         ORDER BY position";
     let rows = database.views().fetch_all(list, (execution.0,)).await?;

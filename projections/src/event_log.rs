@@ -112,16 +112,16 @@ impl EventLog {
         let tasks = Tasks::default();
         let (failed, failure) = watch::channel(None);
         let tail = Tail::default();
-        let told = Told { wake: wake.clone(), tail: tail.clone(), failure: failed };
+        let told = Told { wake: wake.clone(), tail: tail.clone(), failure: failed.clone() };
         let appender = Appender::new(store, submitted, told, options.retry_max);
-        tasks.start("appender", appender.run(tasks.stopped()));
+        tasks.start_thread("appender", appender.run(tasks.stopped())).map_err(sqlx::Error::from)?;
         let listen = wake::listen(pool.clone(), wake.clone());
         tasks.start("wake", task::until(tasks.stopped(), listen));
         let poll = wake::poll(pool.clone(), wake.clone(), options.poll_interval);
         tasks.start("poll", task::until(tasks.stopped(), poll));
         let announce = wake::announce(pool.clone(), wake.clone());
         tasks.start("announce", task::until(tasks.stopped(), announce));
-        let keep_short = write_ahead::keep_short(pool.clone(), wake.clone());
+        let keep_short = write_ahead::keep_short(pool.clone(), wake.clone(), failed);
         tasks.start("write-ahead", task::until(tasks.stopped(), keep_short));
         Ok(Self {
             shared: Arc::new(Shared {

@@ -289,6 +289,9 @@ impl<E: Send + Sync + 'static> Worker<E> {
             self.start_rebuild(request).await;
         }
         self.look_what_is_asked().await?;
+        if self.live.is_none() {
+            return Ok(());
+        }
         // What nobody told of yet is told of soon; without news there is nothing to ask for.
         let newest = *head.borrow();
         if newest > self.position() {
@@ -336,12 +339,25 @@ impl<E: Send + Sync + 'static> Worker<E> {
             .map(|track| track.projection.clone())
             .collect();
         self.live = Some(live);
+        if !outdated.is_empty()
+            && let Some((under_way, reply)) = self.rebuild.take()
+        {
+            under_way.give_up(&self.projector.database).await?;
+            answer(reply, Err(DatabaseError::failed("other read models are made again first")));
+        }
         for projection in outdated {
-            tracing::info!(projection = projection.name(), "a read model is made again");
+            let name = projection.name();
+            tracing::info!(projection = name, "a read model is made again");
             let rebuild = Rebuild::start(&self.projector.database, projection).await?;
-            self.rebuild = Some((rebuild, None));
+            let (reply, made) = oneshot::channel();
+            self.rebuild = Some((rebuild, Some(reply)));
             while self.rebuild.is_some() {
                 self.step_rebuild().await?;
+            }
+            match made.await {
+                Ok(Err(error)) if error.is_temporary() => return Err(error),
+                Ok(Err(error)) => self.park_unmade(name, &describe(&error)).await?,
+                Ok(Ok(_)) | Err(_) => {}
             }
         }
         if is_decodable_now {

@@ -53,6 +53,15 @@ pub fn decode(recorded: &RecordedEvent) -> Result<Option<Event>, String> {
         .map_err(|error| unreadable(recorded, &error))
 }
 
+/// Tells whether this program cannot read it and the one that recorded it can.
+#[must_use]
+pub fn is_of_newer_program(recorded: &RecordedEvent) -> bool {
+    let RecordedEvent { stream, event_type, event_version, payload, .. } = recorded;
+    recorded.damage.is_none()
+        && Event::read(&stream.kind, stream.id, event_type, event_version, payload)
+            .is_err_and(|error| !matches!(error, registry::Unreadable::Malformed { .. }))
+}
+
 /// The event of a process, brought to its newest version.
 pub fn decode_process(recorded: &RecordedEvent) -> Result<ProcessEvent, String> {
     let RecordedEvent { stream, event_type, event_version, payload, .. } = recorded;

@@ -7,6 +7,8 @@
 
 mod verify;
 
+use std::collections::BTreeSet;
+
 use domain::{aggregate::Aggregate, event::Event, ids::SessionId};
 use serde_json::Value;
 
@@ -16,7 +18,7 @@ use crate::{
     event_log::{EventLog, Position, RecordedEvent, StreamId},
     projection::Recorded,
     projector, read_models,
-    timeline::{Involved, whole_stream},
+    timeline::{Involved, told_in, whole_stream},
 };
 
 pub use verify::{
@@ -41,18 +43,26 @@ pub async fn states_at(
     involved: &Involved,
     position: Position,
 ) -> Result<Vec<StateAt>, DatabaseError> {
-    let mut states = Vec::new();
-    for stream in involved.shared.iter().chain(&involved.own) {
-        let Some(empty) = Aggregate::new(&stream.kind) else { continue };
+    let (mut own, mut told) = (Vec::new(), BTreeSet::new());
+    for stream in &involved.own {
         let events = whole_stream(log, stream, position).await?;
-        if !events.is_empty() {
-            states.push(state_of(stream, empty, &events));
-        }
+        told.extend(events.iter().flat_map(told_in));
+        own.extend(state_of(stream, &events));
     }
+    // A node is asked for before it is the execution's, which it may never become.
+    told.retain(|stream| !involved.contains(stream));
+    let mut states = Vec::new();
+    for stream in involved.shared.iter().chain(&told) {
+        let events = whole_stream(log, stream, position).await?;
+        states.extend(state_of(stream, &events));
+    }
+    states.extend(own);
     Ok(states)
 }
 
-fn state_of(stream: &StreamId, mut state: Aggregate, events: &[RecordedEvent]) -> StateAt {
+/// None of a process, and of what did not exist.
+fn state_of(stream: &StreamId, events: &[RecordedEvent]) -> Option<StateAt> {
+    let mut state = Aggregate::new(&stream.kind).filter(|_| !events.is_empty())?;
     let (mut sequence, mut json, mut problem) = (0, Value::Null, None);
     for recorded in events {
         let folded = match read_models::decode(recorded) {
@@ -83,7 +93,7 @@ fn state_of(stream: &StreamId, mut state: Aggregate, events: &[RecordedEvent]) -
     if sequence > 0 {
         json = serde_json::to_value(&state).unwrap_or_default();
     }
-    StateAt { stream: stream.clone(), sequence, state: json, problem }
+    Some(StateAt { stream: stream.clone(), sequence, state: json, problem })
 }
 
 /// The newest items of a conversation as they were. The read model itself is made in memory, from the

@@ -14,6 +14,22 @@ pub(crate) struct Tasks {
     handles: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
 }
 
+/// A thread that ends when this is dropped, and is waited for.
+struct Thread {
+    cut: Option<oneshot::Sender<()>>,
+    handle: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        drop(self.cut.take());
+        if let Some(handle) = self.handle.take() {
+            // What it panicked with was told already.
+            let _ = handle.join();
+        }
+    }
+}
+
 impl Default for Tasks {
     fn default() -> Self {
         Self { stop: watch::channel(false).0, handles: Mutex::default() }
@@ -28,6 +44,29 @@ impl Tasks {
     ) {
         let handle = spawn(task);
         self.handles.lock().unwrap_or_else(|poison| poison.into_inner()).push((name, handle));
+    }
+
+    /// Starts a task on a thread of its own, where nobody's long work holds it up. It ends with the runtime of
+    /// whoever starts it, as other tasks do, which waits for it.
+    pub(crate) fn start_thread(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let (cut, is_cut) = oneshot::channel::<()>();
+        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Dropped when it ends, also by a panic.
+            let _end: oneshot::Sender<()> = end;
+            runtime.block_on(until(async { drop(is_cut.await) }, task));
+        })?;
+        let thread = Thread { cut: Some(cut), handle: Some(handle) };
+        self.start(name, async move {
+            let _ = ended.await;
+            drop(thread);
+        });
+        Ok(())
     }
 
     /// Resolves when the tasks are to end.

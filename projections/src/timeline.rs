@@ -27,8 +27,8 @@ use domain::{
 };
 use uuid::Uuid;
 
-pub(crate) use facts::whole_stream;
 pub use facts::{Fact, Involved, What, collect};
+pub(crate) use facts::{told_in, whole_stream};
 pub use phases::{Phase, PhaseName, PhaseState};
 
 use crate::{

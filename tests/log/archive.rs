@@ -17,6 +17,7 @@ use projections::{
     keys::{Keys, WrappedKey},
     meta::Meta,
     signed_heads::SignedHeads,
+    vault::{SealedSecret, Vault},
 };
 
 use crate::{
@@ -31,6 +32,7 @@ on_both! {
     an_import_goes_on_where_it_was_and_refuses_another_log
     an_export_that_was_changed_is_found
     a_log_is_copied_to_the_other_database_and_back
+    a_secret_that_was_removed_goes_from_the_next_copy
 }
 
 const WITH_KEYS: Choices = Choices { texts: None, has_keys: true };
@@ -229,4 +231,41 @@ async fn a_log_is_copied_to_the_other_database_and_back(place: Place) {
     RawLog::new(&third).put(0, &different, &[]).await.unwrap();
     let refused = copy(&audited.database, &third).await;
     assert!(matches!(refused, Err(ArchiveError::Refused(_))), "{refused:?}");
+}
+
+async fn a_secret_that_was_removed_goes_from_the_next_copy(place: Place) {
+    let audited = filled(place).await;
+    let (_place, other) = empty(&audited.place).await;
+    let (keys, vault) = (Keys::new(&audited.database), Vault::new(&audited.database));
+    let put = async |secret: u128, key: u128| {
+        let label = "label".to_owned();
+        let (id, key_id) = (id(secret), id(key));
+        let sealed =
+            SealedSecret { id, key_id, nonce: vec![1; 12], ciphertext: vec![2; 40], label };
+        vault.put(&sealed).await.unwrap();
+    };
+    let signing = keys.get(id(60)).await.unwrap().unwrap();
+    let vault_key = |n| WrappedKey { id: id(n), purpose: "vault".into(), ..signing.clone() };
+    keys.put(&vault_key(70)).await.unwrap();
+    put(80, 70).await;
+    put(81, 70).await;
+    let copied = async || {
+        copy(&audited.database, &other).await.unwrap();
+        let (of_source, of_copy) = (Vault::new(&audited.database), Vault::new(&other));
+        assert_eq!(of_source.list().await.unwrap(), of_copy.list().await.unwrap());
+        let mut keys = Keys::new(&other).list().await.unwrap();
+        keys.retain(|key| key.purpose == "vault");
+        (of_copy.list().await.unwrap().len(), keys.iter().map(|key| key.id).collect::<Vec<_>>())
+    };
+    assert_eq!(copied().await, (2, vec![id(70)]));
+    // One is removed, the other is encrypted anew.
+    vault.delete(id(80)).await.unwrap();
+    keys.put(&vault_key(71)).await.unwrap();
+    put(81, 71).await;
+    keys.destroy(id(70)).await.unwrap();
+    assert_eq!(copied().await, (1, vec![id(71)]));
+    // A key of texts is destroyed by an erasure, which says so.
+    keys.destroy(id(61)).await.unwrap();
+    copied().await;
+    assert!(Keys::new(&other).get(id(61)).await.unwrap().is_some(), "nothing was erased");
 }

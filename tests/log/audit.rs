@@ -7,10 +7,12 @@ use actors::{
     signed_heads::{HeadMaker, HeadsError, check_high_water, file::HeadsFile, signed},
     signing::SigningKey,
 };
+use chrono::TimeDelta;
 use domain::ids::InstallationId;
 use projections::{
+    audit_trail::{self, AuditFilter, AuditPage},
     database::Database,
-    event_log::{EventLog, Position, RawEvent, RawLog},
+    event_log::{EventLog, Position, RawEvent, RawLog, StreamId},
     meta::Meta,
     signed_heads::{SignedHead, SignedHeads},
 };
@@ -22,6 +24,7 @@ use crate::{
 
 on_both! {
     every_kind_of_tampering_is_found
+    damaged_metadata_of_one_event_hides_no_other_from_a_filter
     a_rewritten_chain_with_heads_of_another_key_is_found
     what_no_head_protects_is_said
     only_heads_kept_outside_find_a_log_that_was_cut_back_with_its_heads
@@ -185,6 +188,49 @@ async fn an_event_with_the_number_of_another_stream_is_found() {
     let report = audited.verify(None).await;
     let [finding] = &report.findings[..] else { panic!("{report:?}") };
     assert_eq!((finding.kind, finding.position), (FindingKind::Changed, Some(4)));
+}
+
+async fn damaged_metadata_of_one_event_hides_no_other_from_a_filter(place: Place) {
+    let audited = Audited::filled(place).await;
+    // PostgreSQL takes nothing but JSON there, and reads no text with this character in it.
+    let damaged =
+        if audited.place.is_postgres() { r#"{"actor":"\u0000"}"# } else { r#"{"actor":"# };
+    audited.sql(&format!("UPDATE events SET metadata = '{damaged}' WHERE position = 4")).await;
+    let (moment, second) = (now(), TimeDelta::seconds(1));
+    let of_actor = AuditFilter { actor: Some("test".into()), ..AuditFilter::default() };
+    let of_time =
+        AuditFilter { from: Some(moment), until: Some(moment + second), ..AuditFilter::default() };
+    for filter in [of_actor, of_time] {
+        let listed = audit_trail::list(&audited.database, &filter, AuditPage::After(0), 100).await;
+        let listed: Vec<Position> = listed.unwrap().iter().map(|entry| entry.position).collect();
+        let others: Vec<Position> = (1..=15).filter(|position| *position != 4).collect();
+        assert_eq!(listed, others, "{filter:?}");
+    }
+    let later = AuditFilter { from: Some(moment + second), ..AuditFilter::default() };
+    let listed = audit_trail::list(&audited.database, &later, AuditPage::After(0), 100).await;
+    assert_eq!(listed.unwrap(), []);
+}
+
+/// Only SQLite can be made to keep a row that cannot be read.
+#[tokio::test]
+async fn an_event_that_cannot_be_read_hides_nothing_before_it() {
+    let mut audited = Audited::new(Place::sqlite()).await;
+    audited.append(2).await;
+    // A project that was erased according to nobody else, and a text that is nowhere.
+    let writer = Writer { stream: StreamId::new("project", id(9)), ..Writer::new(9) };
+    let mut append = writer.command(id(51), 1);
+    append.events[0].event_type = "erased".into();
+    let content = format!(r#"{{"id":"{}","length":1,"digest":"ab"}}"#, id(500));
+    append.events[0].payload = format!(r#"{{"text":{content}}}"#);
+    audited.log.append(append).await.unwrap();
+    audited.append(2).await;
+    let before = audited.verify(None).await;
+    assert_eq!(before.findings.len(), 2, "{before:?}");
+    audited.sql("UPDATE events SET command_id = 'nobody' WHERE position = 5").await;
+    let report = audited.verify(None).await;
+    let found: Vec<_> = report.findings.iter().map(|found| (found.kind, found.position)).collect();
+    let erasure = (FindingKind::Erasure, Some(3));
+    assert_eq!(found, [(FindingKind::Changed, Some(5)), erasure, erasure], "{report:?}");
 }
 
 /// Everything is rewritten consistently, with heads signed by a key of the rewriter's own.

@@ -1,27 +1,32 @@
 //! What is left after a crash, a cut connection, a full disk and a broken file.
+//!
+//! A crash of the server and a cut COMMIT each come twice: upon counters, where nothing stands between the
+//! test and the log, and upon a whole control plane (`crash/control_plane.rs`). The oracle judges both.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use projections::{
     database::Database,
     error::DatabaseError,
-    event_log::{AppendError, Appended, EventLog, Options},
+    event_log::{AppendError, Appended, EventLog, Options, Position},
     sql::SqlPool,
 };
 use sqlx::Executor as _;
-use tests::postgres::Cluster;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, UnixStream},
+use tests::{
+    oracle::{Acknowledged, Oracle},
+    postgres::Cluster,
 };
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::support::{Directory, Place, Writer, assert_each_once, assert_whole, id, rounds};
+
+mod control_plane;
+mod proxy;
+
+use proxy::{Cut, Cuts};
+
+/// Until somebody who found the database away asks again.
+const RETRY_PERIOD: Duration = Duration::from_millis(50);
 
 /// Appends in a runtime that is torn down in the middle of it, and returns what was acknowledged.
 fn append_until_torn_down(place: &Place, n_acknowledged_min: usize) -> Vec<(u128, Appended)> {
@@ -107,52 +112,125 @@ fn what_was_acknowledged_survives_the_process_on_postgres() {
     what_was_acknowledged_survives(&Place::postgres());
 }
 
+/// One batch may meet all of what happens; when it is given up is not the question here.
+fn patient() -> Options {
+    Options { retry_max: Duration::from_secs(60), ..Options::default() }
+}
+
+async fn append(writer: &mut Writer, log: &EventLog, n_events: u64) -> Acknowledged {
+    let (stream, command) = writer.next_command();
+    let appended = writer.append(log, n_events).await.unwrap();
+    assert!(!appended.is_repeat, "the own append is no repeat");
+    Acknowledged { stream, command, position: appended.position }
+}
+
+/// Reads what is appended as it comes, until all is written; tells the positions in the order in which it saw them.
+async fn read_beside(log: &EventLog, mut is_written: watch::Receiver<bool>) -> Vec<Position> {
+    let (mut head, mut seen) = (log.watch(), Vec::new());
+    loop {
+        head.mark_unchanged();
+        let is_last = *is_written.borrow_and_update();
+        let page = match log.read_all(seen.last().copied().unwrap_or(0), 50).await {
+            Ok(page) => page,
+            Err(error) => {
+                assert!(error.is_temporary(), "{error}");
+                tokio::time::sleep(RETRY_PERIOD).await;
+                continue;
+            }
+        };
+        if page.is_empty() {
+            if is_last {
+                return seen;
+            }
+            tokio::select! {
+                changed = head.changed() => changed.unwrap(),
+                changed = is_written.changed() => changed.unwrap(),
+            }
+        }
+        seen.extend(page.iter().map(|event| event.position));
+    }
+}
+
+/// Asks the oracle about a log of counters, and tells how many events it has.
+///
+/// Counters are no aggregates: no process sees them and no read model shows them. Of them S5 and S14 say
+/// nothing, and S4 only what the reader beside them saw; the control plane's log is for those.
+async fn assert_promises(
+    url: &str,
+    directory: &Directory,
+    log: &EventLog,
+    acknowledged: &[Acknowledged],
+    seen: &[Position],
+) -> u64 {
+    let oracle = Oracle::open(url, directory.path()).await.unwrap();
+    let mut violations = oracle.check_log(acknowledged);
+    violations.extend(oracle.check_reader("the reader", seen));
+    assert!(violations.is_empty(), "{violations:?}");
+    // The oracle reads with statements of its own. The log's own reader tells the same.
+    let n_events = assert_whole(log).await;
+    assert_eq!(n_events, oracle.entries().len() as u64);
+    assert_eq!(n_events, seen.len() as u64, "the reader beside the writers saw all of it");
+    let commands: Vec<_> =
+        acknowledged.iter().map(|told| (told.stream.clone(), told.command)).collect();
+    assert_each_once(log, &commands).await;
+    n_events
+}
+
+/// Has the server crash again and again, each time after so many more answers.
+async fn crash(
+    cluster: &Arc<Cluster>,
+    n_crashes: usize,
+    n_between: usize,
+    mut n_answered: watch::Receiver<usize>,
+) {
+    for _ in 0..n_crashes {
+        let enough = *n_answered.borrow() + n_between;
+        n_answered.wait_for(|n_answered| *n_answered >= enough).await.unwrap();
+        let cluster = Arc::clone(cluster);
+        // On a thread of its own: who writes goes on, and finds the server away.
+        let crash = move || cluster.crash_server().and_then(|()| cluster.start_server(""));
+        tokio::task::spawn_blocking(crash).await.unwrap().unwrap();
+    }
+}
+
 /// The server crashes under load, and every command is in the log once in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crashing_server_loses_and_repeats_nothing() {
     const WRITERS: u128 = 8;
     let n_crashes = rounds(3, 20);
     let directory = Directory::new();
-    let cluster = Cluster::start(&directory.path().join("cluster"), "").unwrap();
+    let cluster = Arc::new(Cluster::start(&directory.path().join("cluster"), "").unwrap());
     let url = cluster.database().unwrap();
     let database = Database::open(&url, directory.path()).await.unwrap();
-    let options = Options { retry_max: Duration::from_secs(60), ..Options::default() };
-    let log = EventLog::open(&database, options).await.unwrap();
-    let n_crashed = AtomicUsize::new(0);
-    let n_answered = AtomicUsize::new(0);
+    let log = EventLog::open(&database, patient()).await.unwrap();
+    let n_answered = watch::Sender::new(0);
+    let (is_over, is_written) = (watch::Sender::new(false), watch::Sender::new(false));
     let writing = (0..WRITERS).map(|n| {
-        let (log, n_crashed, n_answered) = (&log, &n_crashed, &n_answered);
+        let (log, n_answered, is_over) = (&log, &n_answered, &is_over);
         async move {
             let mut writer = Writer::new(n);
             let (mut n_after, mut acknowledged) = (0, Vec::new());
             while n_after < 5 {
-                let command = writer.next_command();
-                let appended = writer.append(log, 1).await.unwrap();
-                assert!(!appended.is_repeat, "the own append is no repeat");
-                acknowledged.push(command);
-                n_answered.fetch_add(1, Ordering::SeqCst);
-                n_after += usize::from(n_crashed.load(Ordering::SeqCst) == n_crashes);
+                acknowledged.push(append(&mut writer, log, 1).await);
+                n_answered.send_modify(|n_answered| *n_answered += 1);
+                n_after += usize::from(*is_over.borrow());
             }
             acknowledged
         }
     });
-    let crashing = async {
-        for _ in 0..n_crashes {
-            let enough = n_answered.load(Ordering::SeqCst) + 50;
-            while n_answered.load(Ordering::SeqCst) < enough {
-                tokio::task::yield_now().await;
-            }
-            cluster.crash_server().unwrap();
-            cluster.start_server("").unwrap();
-            n_crashed.fetch_add(1, Ordering::SeqCst);
-        }
+    let writing = async {
+        let acknowledged = futures_util::future::join_all(writing).await.concat();
+        is_written.send_replace(true);
+        acknowledged
     };
-    let (acknowledged, ()) =
-        futures_util::future::join(futures_util::future::join_all(writing), crashing).await;
-    let acknowledged = acknowledged.concat();
-    let n_events = assert_whole(&log).await;
+    let crashing = async {
+        crash(&cluster, n_crashes, 50, n_answered.subscribe()).await;
+        is_over.send_replace(true);
+    };
+    let reading = read_beside(&log, is_written.subscribe());
+    let (acknowledged, seen, ()) = futures_util::future::join3(writing, reading, crashing).await;
+    let n_events = assert_promises(&url, &directory, &log, &acknowledged, &seen).await;
     assert_eq!(n_events, acknowledged.len() as u64, "nothing but what was acknowledged");
-    assert_each_once(&log, &acknowledged).await;
     println!(
         "log: {n_crashes} crashes of the server, {} commands acknowledged, {n_events} events, \
          0 violations",
@@ -160,131 +238,86 @@ async fn a_crashing_server_loses_and_repeats_nothing() {
     );
 }
 
-/// Tells what on a connection ends a transaction that wrote events: a COMMIT, or outside of a transaction
-/// the statement that is one by itself.
-#[derive(Debug, Default)]
-struct Commits {
-    is_begun: bool,
+/// The same happens to a control plane, with all that follows the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_plane_keeps_its_promises_when_its_server_crashes() {
+    let n_crashes = rounds(3, 20);
+    let directory = Directory::new();
+    let cluster = Arc::new(Cluster::start(&directory.path().join("cluster"), "").unwrap());
+    let (url, data_dir) = (cluster.database().unwrap(), directory.path().join("data"));
+    let living = control_plane::live(&url, &data_dir, async |n_answered| {
+        crash(&cluster, n_crashes, 200, n_answered).await;
+    });
+    let told = living.await.judge(&url, &data_dir).await;
+    println!("control plane: {n_crashes} crashes of the server, {told}");
 }
 
-impl Commits {
-    fn are_in(&mut self, bytes: &[u8]) -> bool {
-        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-        if has(b"BEGIN; SELECT position") {
-            self.is_begun = true;
-        }
-        if has(b"COMMIT\0") || has(b"ROLLBACK\0") {
-            self.is_begun = false;
-            return has(b"COMMIT\0");
-        }
-        // The payloads of this test's events, handed to a statement.
-        !self.is_begun && has(b"{\"n\":")
-    }
+/// A database that is reached through a proxy on a port.
+struct Proxied {
+    place: Place,
+    listener: TcpListener,
+    /// Through the proxy.
+    url: String,
+    /// What the proxy passes to.
+    socket: String,
 }
 
-/// Where the proxy cuts a connection, seen from a COMMIT.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Cut {
-    /// The server never hears it.
-    Before,
-    /// The server hears it; the answer is lost.
-    After,
-}
-
-/// Passes bytes between the log and the server, and cuts `n_cuts` connections at their COMMIT.
-async fn proxy(listener: TcpListener, socket: String, cut: Cut, n_cuts: Arc<AtomicU32>) {
-    let mut connections = futures_util::stream::FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (client, _) = accepted.unwrap();
-                let server = UnixStream::connect(&socket).await.unwrap();
-                connections.push(pass(client, server, cut, n_cuts.clone()));
-            }
-            Some(()) = futures_util::StreamExt::next(&mut connections) => {}
-        }
-    }
-}
-
-async fn pass(mut client: TcpStream, mut server: UnixStream, cut: Cut, n_cuts: Arc<AtomicU32>) {
-    let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    let mut commits = Commits::default();
-    loop {
-        tokio::select! {
-            read = client.read(&mut from_client) => {
-                let Ok(n @ 1..) = read else { return };
-                let bytes = &from_client[..n];
-                let is_commit = commits.are_in(bytes);
-                let is_cut = is_commit && n_cuts
-                    .try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
-                    .is_ok();
-                if is_cut && cut == Cut::Before {
-                    return;
-                }
-                server.write_all(bytes).await.unwrap();
-                if is_cut {
-                    // Not before the server has carried it out, and the answer goes nowhere.
-                    let _ = server.read(&mut from_server).await;
-                    return;
-                }
-            }
-            read = server.read(&mut from_server) => {
-                let Ok(n @ 1..) = read else { return };
-                if client.write_all(&from_server[..n]).await.is_err() {
-                    return;
-                }
-            }
-        }
+impl Proxied {
+    async fn new() -> Self {
+        let place = Place::postgres();
+        let socket = place.url.split_once("host=").unwrap().1.to_owned() + "/.s.PGSQL.5432";
+        let database = place.url.split_once("localhost/").unwrap().1.split_once('?').unwrap().0;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("postgres://sam@127.0.0.1:{port}/{database}?sslmode=disable");
+        Self { place, listener, url, socket }
     }
 }
 
 #[expect(clippy::print_stdout, reason = "how many were cut is for people to see")]
 async fn append_through_cuts(cut: Cut) {
-    let cuts = u32::try_from(rounds(5, 20)).unwrap();
-    let n_appends = 2 * rounds(5, 20);
-    let place = Place::postgres();
-    let socket = place.url.split_once("host=").unwrap().1.to_string() + "/.s.PGSQL.5432";
-    let database = place.url.split_once("localhost/").unwrap().1.split_once('?').unwrap().0;
+    let n_cuts = rounds(5, 20);
+    let n_appends = 2 * n_cuts;
+    let Proxied { place, listener, url, socket } = Proxied::new().await;
     // The tables are made before, so that the cuts hit appends.
     place.open().await.1.close().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let url = format!("postgres://sam@127.0.0.1:{port}/{database}?sslmode=disable");
-    let n_cuts = Arc::new(AtomicU32::new(0));
-    let proxied = proxy(listener, socket, cut, n_cuts.clone());
+    let cuts = Cuts::default();
     let appending = async {
         let database = Database::open(&url, place.directory.path()).await.unwrap();
-        // One batch may meet all of the cuts; when it is given up is not the question here.
-        let options = Options { retry_max: Duration::from_secs(60), ..Options::default() };
-        let log = EventLog::open(&database, options).await.unwrap();
-        n_cuts.store(cuts, Ordering::SeqCst);
+        let log = EventLog::open(&database, patient()).await.unwrap();
+        cuts.begin(n_cuts, 0);
+        let is_written = watch::Sender::new(false);
         let writing = (0..6).map(|n| {
             let log = &log;
             async move {
                 let (mut writer, mut acknowledged) = (Writer::new(n), Vec::new());
                 for _ in 0..n_appends {
-                    acknowledged.push(writer.next_command());
-                    let appended = writer.append(log, 2).await.unwrap();
-                    assert!(!appended.is_repeat, "the own append is no repeat");
+                    acknowledged.push(append(&mut writer, log, 2).await);
                 }
                 acknowledged
             }
         });
-        let acknowledged = futures_util::future::join_all(writing).await.concat();
-        let n_events = assert_whole(&log).await;
+        let writing = async {
+            let acknowledged = futures_util::future::join_all(writing).await.concat();
+            is_written.send_replace(true);
+            acknowledged
+        };
+        let reading = read_beside(&log, is_written.subscribe());
+        let (acknowledged, seen) = futures_util::future::join(writing, reading).await;
+        assert!(cuts.are_made(), "all cuts were made");
+        let n_events =
+            assert_promises(&place.url, &place.directory, &log, &acknowledged, &seen).await;
         assert_eq!(n_events, 2 * acknowledged.len() as u64);
-        assert_each_once(&log, &acknowledged).await;
         println!(
-            "log: {cuts} connections cut {cut:?} the COMMIT, {} commands acknowledged, \
+            "log: {n_cuts} connections cut {cut:?} the COMMIT, {} commands acknowledged, \
              {n_events} events, 0 violations",
             acknowledged.len()
         );
     };
     tokio::select! {
-        () = proxied => unreachable!("the proxy goes on for ever"),
+        () = proxy::run(listener, socket, cut, &cuts) => unreachable!("it goes on for ever"),
         () = appending => {}
     }
-    assert_eq!(n_cuts.load(Ordering::SeqCst), 0, "all cuts were made");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -295,6 +328,34 @@ async fn a_connection_cut_before_the_commit_repeats_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
     append_through_cuts(Cut::After).await;
+}
+
+/// The same happens to a control plane: connections of its log are cut, and as many of its read models.
+#[expect(clippy::print_stdout, reason = "how many were cut is for people to see")]
+async fn live_through_cuts(cut: Cut) {
+    let n_cuts = rounds(5, 20);
+    let Proxied { place, listener, url, socket } = Proxied::new().await;
+    let (cuts, data_dir) = (Cuts::default(), place.directory.path().join("data"));
+    let living = control_plane::live(&url, &data_dir, async |_| {
+        cuts.begin(n_cuts, n_cuts);
+        cuts.all_made().await;
+    });
+    let lived = tokio::select! {
+        () = proxy::run(listener, socket, cut, &cuts) => unreachable!("it goes on for ever"),
+        lived = living => lived,
+    };
+    let told = lived.judge(&place.url, &data_dir).await;
+    println!("control plane: 2 × {n_cuts} connections cut {cut:?} the COMMIT, {told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_plane_keeps_its_promises_when_it_is_cut_off_before_the_commit() {
+    live_through_cuts(Cut::Before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_plane_keeps_its_promises_when_answers_to_its_commits_are_lost() {
+    live_through_cuts(Cut::After).await;
 }
 
 async fn sqlite_log(place: &Place, retry_max: Duration) -> (sqlx::SqlitePool, EventLog) {

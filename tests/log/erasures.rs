@@ -1,6 +1,8 @@
 //! Tampering with the ledger of erasures, and with texts and their keys, is found: in a database and in an
 //! export. An erasure that is under way is none.
 
+mod replicas;
+
 use std::path::{Path, PathBuf};
 
 use actors::{

@@ -18,6 +18,7 @@ mod promises;
 mod race;
 mod read_models;
 mod restore;
+mod restore_again;
 mod small_tables;
 mod support;
 mod tampering;

@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 use crate::support::{Place, Writer, id, now, on_both};
 
+mod damage;
+
 on_both! {
     rows_and_checkpoints_follow_the_log
     every_cut_and_every_repeat_gives_the_same_rows

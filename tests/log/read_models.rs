@@ -29,6 +29,7 @@ on_both! {
     an_idea_that_is_done_is_shown_everywhere
     an_idea_that_needs_input_and_is_cancelled_is_shown_everywhere
     what_a_lost_coding_agent_left_is_shown
+    what_a_session_records_is_its_executions_at_once
     every_cut_gives_the_same_rows
     a_rebuild_of_every_read_model_gives_the_same_rows
 }
@@ -303,6 +304,24 @@ async fn an_idea_that_is_done_is_shown_everywhere(place: Place) {
         involved.iter().map(|row| row.stream.kind.as_str()).collect();
     assert!(kinds.is_superset(&["execution", "idea", "node", "session", "workspace"].into()));
     assert!(involved.windows(2).all(|pair| pair[0].position < pair[1].position));
+}
+
+/// Also while nothing has come after it yet that names the execution.
+async fn what_a_session_records_is_its_executions_at_once(place: Place) {
+    let [before @ .., _asked] = WORK else { panic!("there is work") };
+    let (database, log) = told(&place, &[BEGIN, before]).await;
+    let execution = ExecutionId(of("execution"));
+    let involved = event_index::of_execution(&database, execution).await.unwrap();
+    let newest: Vec<_> = involved.iter().rev().take(2).map(|row| row.event.as_str()).collect();
+    assert_eq!(newest, ["plan_recorded", "tool_call_recorded"]);
+    log.close().await;
+
+    let place = if place.is_postgres() { Place::postgres() } else { Place::sqlite() };
+    let (database, _log) =
+        told(&place, &[BEGIN, WORK, DONE, &["session tool_call_recorded"]]).await;
+    let involved = event_index::of_execution(&database, execution).await.unwrap();
+    let last = involved.iter().rfind(|row| row.stream.kind == "session").unwrap();
+    assert_eq!(last.event, "execution_ended", "what comes later is not its own");
 }
 
 async fn an_idea_that_needs_input_and_is_cancelled_is_shown_everywhere(place: Place) {

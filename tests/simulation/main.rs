@@ -17,6 +17,7 @@ mod golden;
 mod images;
 mod luck;
 mod models;
+mod newer_program;
 mod replay;
 mod restart;
 mod story;

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use actors::{clock::Clock as _, random};
+use actors::{
+    clock::Clock as _,
+    faults::Faults,
+    random,
+    submit_idea::{Choices, NewIdea, Wish},
+};
 use domain::{
     aggregate::Aggregate,
     execution::{Execution, ExecutionCommand, InputChoice},
@@ -19,7 +24,10 @@ use projections::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{Place, World, on_both};
+use crate::{
+    story::until_running,
+    world::{Place, World, on_both},
+};
 
 on_both! {
     a_whole_execution_is_told_and_decided_again
@@ -28,6 +36,8 @@ on_both! {
     a_command_that_was_refused_is_decided_again
     a_log_that_was_changed_is_named_by_event_and_field
     the_state_at_each_position_is_the_fold_up_to_there
+    a_machine_that_never_started_is_shown_with_its_execution
+    an_execution_that_its_session_refused_is_told_to_its_end
     a_damaged_event_is_named_and_everything_else_goes_on
     a_read_side_made_again_is_the_same_and_a_changed_row_is_named
 }
@@ -311,6 +321,52 @@ async fn the_state_at_each_position_is_the_fold_up_to_there(place: Place) {
 /// The position of the request, before which nothing was.
 fn row_begins(facts: &[Fact]) -> u64 {
     facts.iter().map(|fact| fact.recorded.position).min().unwrap()
+}
+
+async fn a_machine_that_never_started_is_shown_with_its_execution(place: Place) {
+    // The first effect finds that there is no machine, and the second would start it.
+    let world = World::with_faults(place, 3, Faults::effect_fails(2)).await;
+    let (_, row) = told(&world, STORY).await;
+    assert_eq!(row.node, None, "nothing was placed on it");
+    let facts = facts(&world, &row).await;
+    let requested = facts.iter().find(|fact| fact.recorded.stream.kind == "node");
+    let requested = requested.expect("the account tells of it").recorded.position;
+    let log = &world.system().log;
+    let n_events = async |position: Position| {
+        let states = replay::states_at(log, &Involved::of(&row), position).await.unwrap();
+        let node = states.iter().find(|state| state.stream.kind == "node");
+        node.map(|node| node.sequence)
+    };
+    assert_eq!(n_events(requested - 1).await, None);
+    assert_eq!(n_events(requested).await, Some(1));
+    assert!(n_events(log.head().await.unwrap()).await > Some(1), "and of its end");
+}
+
+async fn an_execution_that_its_session_refused_is_told_to_its_end(place: Place) {
+    let world = World::new(place, 3).await;
+    let first = world.submit("hang").await;
+    until_running(&world, first.execution.unwrap()).await;
+    let (execution, session, choices) = (None, first.session, Choices::default());
+    let second = NewIdea {
+        project: world.project,
+        idea: IdeaId(random::uuid()),
+        description: "say: two".to_owned(),
+        wish: Wish::Execute { execution, session, choices },
+    };
+    let second = world.system().ideas.submit(&world.caller(), second).await.unwrap();
+    assert_eq!(world.ended(second.idea).await, Stage::Parked);
+    assert_eq!(world.stage(first.idea).await, Stage::Executing, "nobody disturbed it");
+    world.cancel(first.execution.unwrap()).await;
+    assert_eq!(world.ended(first.idea).await, Stage::Parked);
+    world.rest().await;
+
+    // Whoever follows it knows by this that nothing more comes.
+    let row = row(&world, second.execution.unwrap()).await;
+    let timeline = timeline::fold(row.id, &facts(&world, &row).await, world.clock.now());
+    let has = |event: &str| timeline.entries.iter().any(|entry| entry.event == event);
+    assert!(timeline.ended_at.is_some() && has("failed"), "{timeline:#?}");
+    assert!(!has("execution_begun") && !has("execution_ended"), "{timeline:#?}");
+    assert_eq!(verified(&world, &row).await.differences, []);
 }
 
 async fn a_damaged_event_is_named_and_everything_else_goes_on(place: Place) {

@@ -219,6 +219,11 @@ impl World {
         &self.directory
     }
 
+    /// Where its database is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The database as another program reads it, beside the system.
     pub(crate) async fn read_only(&self) -> (Database, EventLog) {
         let database = Database::open_read_only(&self.url, &self.directory).await.unwrap();

@@ -16,14 +16,19 @@ use tokio::process::Command;
 
 const QUICK_HEADS: [(&str, &str); 1] = [("SAM_HEAD_PERIOD_MS", "50")];
 
+/// The command `sam` on the world's data directory.
+pub(crate) fn command(world: &World, words: &[&str]) -> Command {
+    let mut command = Command::new(tests::world::binary("sam").unwrap());
+    command.args(words).arg("--data-dir").arg(world.data_dir()).stdin(Stdio::null());
+    command
+}
+
 async fn sam(world: &World, words: &[&str]) -> Result<Output> {
-    let mut command = Command::new(tests::world::binary("sam")?);
-    command.args(words).arg("--data-dir").arg(world.data_dir());
-    Ok(command.stdin(Stdio::null()).output().await?)
+    Ok(command(world, words).output().await?)
 }
 
 /// Runs `sam` and gives back what it printed; fails unless it ended as expected.
-async fn said(world: &World, is_success: bool, words: &[&str]) -> String {
+pub(crate) async fn said(world: &World, is_success: bool, words: &[&str]) -> String {
     let output = sam(world, words).await.unwrap();
     let (results, progress) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -31,7 +36,7 @@ async fn said(world: &World, is_success: bool, words: &[&str]) -> String {
     format!("{results}{progress}")
 }
 
-async fn verified(world: &World, is_intact: bool, words: &[&str]) -> Value {
+pub(crate) async fn verified(world: &World, is_intact: bool, words: &[&str]) -> Value {
     let words = [&["audit", "verify", "--json"], words].concat();
     let output = sam(world, &words).await.unwrap();
     let report: Value = serde_json::from_slice(&output.stdout)
@@ -42,7 +47,7 @@ async fn verified(world: &World, is_intact: bool, words: &[&str]) -> Value {
 }
 
 /// Writes ideas down, each one event; they are not carried out.
-async fn draft(world: &World, n_ideas: usize) {
+pub(crate) async fn draft(world: &World, n_ideas: usize) {
     for n in 0..n_ideas {
         let body =
             json!({ "idea": random(), "description": format!("wish {n}"), "stage": "exploring" });
@@ -51,7 +56,7 @@ async fn draft(world: &World, n_ideas: usize) {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -233,8 +238,14 @@ async fn a_backup_is_taken_from_a_running_server_and_put_back() {
     let refused = world.resume().await.unwrap_err().to_string();
     assert!(refused.contains("--accept-older-log"), "{refused}");
     verified(&world, false, &[]).await;
-    said(&world, true, &["restore", "--accept-older-log"]).await;
+    let restored = said(&world, true, &["restore", "--accept-older-log"]).await;
+    assert!(restored.contains("the read models that were there are removed"), "{restored}");
     world.resume().await.unwrap();
     verified(&world, true, &[]).await;
+    // They had come further in the other log, and would have taken what comes now for known.
+    draft(&world, 1).await;
+    let ideas = format!("projects/{}/ideas", world.project);
+    let is_shown = |ideas: &Value| ideas.as_array().is_some_and(|ideas| ideas.len() == 5);
+    world.until(&ideas, is_shown).await.unwrap();
     world.end().await.unwrap();
 }

@@ -70,6 +70,10 @@ async fn what_was_said_is_found_with_a_server_and_without() {
     let with_server = sam(&world, &words).await.unwrap();
     let hits: Value = serde_json::from_slice(&with_server.stdout).unwrap();
     assert_eq!(hits, page["hits"]);
+    let asked = sam(&world, &["projections", "rebuild", "chat_search"]).await.unwrap();
+    assert!(asked.status.success(), "{}", text(&asked.stderr));
+    let again = world.until("search?q=needle%20main", is_whole).await.unwrap();
+    assert_eq!(again["hits"], page["hits"], "the index is made again from the log");
     let nothing = sam(&world, &["search", "?!"]).await.unwrap();
     assert!(!nothing.status.success() && text(&nothing.stderr).contains("at least one word"));
     world.kill().await.unwrap();

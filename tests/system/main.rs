@@ -15,6 +15,7 @@ mod permission;
 mod projections;
 mod replay;
 mod replicas;
+mod restore;
 mod storage;
 mod story;
 mod titles;

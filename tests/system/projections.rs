@@ -6,7 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::world::{Store, World, random};
 
-use crate::browser::Browser;
+use crate::{
+    browser::Browser,
+    command_line::{sam, text},
+};
 
 const UNTAKEN: &str = "Untaken";
 
@@ -46,9 +49,8 @@ async fn parked_and_mended(store: Store) -> Result<()> {
     mend(database.views()).await?;
     let (status, _) = world.server()?.ask(Method::POST, &path("nothing", "retry"), None).await?;
     assert_eq!(status, 404);
-    let (status, _) =
-        world.server()?.ask(Method::POST, &path("project_overview", "retry"), None).await?;
-    assert_eq!(status, 202);
+    let asked = sam(&world, &["projections", "retry", "project_overview"]).await?;
+    assert!(asked.status.success(), "{}", text(&asked.stderr));
     let caught_up = |document: &Value| {
         projection(document).is_some_and(|one| one["state"] == "running" && one["lag"] == 0)
     };

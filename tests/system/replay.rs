@@ -1,8 +1,16 @@
 //! `sam replay` and `sam log rebuild --check`, with a server and without one, and the same over HTTP.
 
-use anyhow::{Context as _, Result};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use tests::world::{Store, World, id_in, random};
+use tests::world::{PATIENCE, Store, World, binary, id_in, random};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+use uuid::Uuid;
 
 use crate::{
     browser::Browser,
@@ -165,4 +173,154 @@ async fn has_activity(world: &World, browser: &Browser) -> Result<()> {
     assert_eq!(&paged, all, "page by page it is the same");
     let stranger = format!("/api/projects/{}/activity", random());
     browser.get(&stranger).await?.is_problem(404, "not_found")
+}
+
+/// `sam replay --follow --json`, which goes on until the execution is over.
+struct Follower {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Follower {
+    fn start(world: &World, id: Uuid) -> Result<Self> {
+        let mut command = Command::new(binary("sam")?);
+        command.args(["replay", &id.to_string(), "--follow", "--json", "--data-dir"]);
+        command.arg(world.data_dir()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn()?;
+        let stdout = child.stdout.take().context("it is piped")?;
+        Ok(Self { child, lines: BufReader::new(stdout).lines() })
+    }
+
+    /// The next that it tells; none at its end.
+    async fn document(&mut self) -> Result<Option<Value>> {
+        let line = timeout(PATIENCE, self.lines.next_line()).await;
+        let line = line.context("it tells nothing more, and does not end")??;
+        Ok(line.map(|line| serde_json::from_str(&line)).transpose()?)
+    }
+
+    /// What it tells up to an event.
+    async fn until(&mut self, event: &str) -> Result<Vec<Value>> {
+        let mut told = Vec::new();
+        while let Some(document) = self.document().await? {
+            let is_last = document["event"] == event;
+            told.push(document);
+            if is_last {
+                return Ok(told);
+            }
+        }
+        bail!("it ended before {event}: {told:#?}")
+    }
+
+    /// What it tells up to its end.
+    async fn rest(mut self) -> Result<Vec<Value>> {
+        let mut told = Vec::new();
+        while let Some(document) = self.document().await? {
+            told.push(document);
+        }
+        let ended = timeout(PATIENCE, self.child.wait()).await.context("it does not end")??;
+        ensure!(ended.success(), "{ended}: {told:#?}");
+        Ok(told)
+    }
+}
+
+fn has(told: &[Value], event: &str) -> bool {
+    told.iter().any(|entry| entry["event"] == event)
+}
+
+#[tokio::test]
+async fn executions_under_way_are_followed_to_their_ends() {
+    are_followed().await.unwrap();
+}
+
+async fn are_followed() -> Result<()> {
+    let world = World::start("follow", Store::Sqlite).await?;
+    let idea = random();
+    let first = world.submit(idea, "plan: look; answer\nhang").await?;
+    let told = hanging_one_is_followed(&world, idea, first).await?;
+
+    // Of an idea that is executed again both are told, and the newer one is followed.
+    let second = random();
+    let body = json!({ "execution": second, "codingAgent": "demo" });
+    world.server()?.post(&format!("ideas/{idea}/executions"), &body).await?;
+    let mut told_again = hanging_one_is_followed(&world, idea, second).await?;
+    let earlier = told_again.remove(0);
+    let output = sam(&world, &["replay", &idea.to_string(), "--json"]).await?;
+    ensure!(output.status.success(), "{}", text(&output.stderr));
+    let (stdout, mut whole) = (text(&output.stdout), Vec::<Value>::new());
+    for line in stdout.lines() {
+        whole.push(serde_json::from_str(line)?);
+    }
+    let executions: Vec<_> = whole.iter().map(|timeline| &timeline["execution"]).collect();
+    assert_eq!(executions, [&json!(first), &json!(second)]);
+    assert_eq!(earlier["execution"], json!(first), "the earlier one comes first, as a whole");
+    // What was told as it came is what is told afterwards: nothing was passed over.
+    let earlier = list(&earlier, "entries")?.clone();
+    for (timeline, told) in [(0, told), (0, earlier), (1, told_again)] {
+        let entries = list(&whole[timeline], "entries")?;
+        let place = |entry: &Value| (entry["position"].clone(), entry["event"].clone());
+        let expected: Vec<_> = entries.iter().take(told.len()).map(place).collect();
+        assert_eq!(told.iter().map(place).collect::<Vec<_>>(), expected);
+    }
+    world.end().await
+}
+
+/// Follows an idea of which the newest execution hangs, until it is cancelled; gives back what was told.
+async fn hanging_one_is_followed(world: &World, idea: Uuid, newest: Uuid) -> Result<Vec<Value>> {
+    let mut follower = Follower::start(world, idea)?;
+    // The last that comes of itself: the coding agent has made its plan, and hangs.
+    let mut told = follower.until("plan_recorded").await?;
+    ensure!(follower.child.try_wait()?.is_none(), "it ended with the execution under way");
+    ensure!(!has(&told, "cancel_requested"), "{told:#?}");
+    world.server()?.post(&format!("executions/{newest}/cancel"), &json!({})).await?;
+    told.extend(follower.rest().await?);
+    ensure!(has(&told, "cancelled") && has(&told, "execution_ended"), "{told:#?}");
+    Ok(told)
+}
+
+#[tokio::test]
+async fn an_execution_that_its_session_refused_is_followed_to_its_end() {
+    refused_one_is_followed().await.unwrap();
+}
+
+async fn refused_one_is_followed() -> Result<()> {
+    let world = World::start("refused", Store::Sqlite).await?;
+    let idea = random();
+    world.submit(idea, "say: one").await?;
+    Follower::start(&world, idea)?.rest().await?;
+    let idea = world.server()?.get(&format!("ideas/{idea}")).await?;
+    let mut n_refused = 0;
+    for execution in started_at_once(&world, id_in(&idea, "session")?).await? {
+        let told = Follower::start(&world, execution)?.rest().await?;
+        if has(&told, "execution_begun") {
+            ensure!(has(&told, "done") && has(&told, "execution_ended"), "{told:#?}");
+        } else {
+            ensure!(has(&told, "failed"), "{told:#?}");
+            n_refused += 1;
+        }
+    }
+    assert_eq!(n_refused, 1, "one session has one execution at a time");
+    world.end().await
+}
+
+/// Two executions in a session that had none: each was asked for before the other was begun.
+async fn started_at_once(world: &World, session: Uuid) -> Result<[Uuid; 2]> {
+    const ROUNDS_MAX: usize = 5;
+    let path = format!("sessions/{session}/messages");
+    let post = async || {
+        let body = json!({ "message": random(), "text": "say: again" });
+        world.server()?.post(&path, &body).await
+    };
+    for _ in 0..ROUNDS_MAX {
+        let (one, other) = futures_util::future::try_join(post(), post()).await?;
+        let started = [id_in(&one, "execution"), id_in(&other, "execution")];
+        match started {
+            [Ok(one), Ok(other)] => return Ok([one, other]),
+            // The second came so late that it waits for the first one's turn to end.
+            [Ok(only), Err(_)] | [Err(_), Ok(only)] => {
+                Follower::start(world, only)?.rest().await?;
+            }
+            [Err(error), Err(_)] => return Err(error),
+        }
+    }
+    bail!("of two messages the second always came too late")
 }

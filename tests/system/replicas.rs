@@ -1,27 +1,27 @@
 //! Two servers on one PostgreSQL behind a proxy that takes them in turn: one is stopped past its lease
-//! and goes on, the other is killed, and nobody who uses them loses, repeats or misses anything.
+//! and goes on, the other is killed, and nobody who uses them loses, repeats or misses anything. When nobody
+//! runs any more the oracle is asked about what was acknowledged, and about all that was made of the log.
 
 #![expect(clippy::print_stdout, reason = "how long a takeover took is for people to see")]
 
 mod proxy;
 mod viewer;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use domain::{event_sourced::EventSourced as _, idea::Idea, project::Project};
 use projections::{
     database::Database,
-    event_log::{ChainLink, EventLog, FIRST_HASH, Options, RecordedEvent, chain},
+    event_log::{EventLog, Options, StreamId},
+    read_models,
 };
-use reqwest::{Method, header};
+use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
-use tests::world::{PATIENCE, Server, Store, World, id_in, random};
+use tests::{
+    oracle::{Acknowledged, Entry, Oracle},
+    world::{PATIENCE, Server, Store, World, id_in, random},
+};
 use tokio::{net::TcpListener, process::Command, sync::watch, task::JoinSet, time::Instant};
 use uuid::Uuid;
 
@@ -38,6 +38,8 @@ const ORIGIN: &str = "https://app.sam.localhost";
 const IDEA: &str = "write NOTES.md: from a replica\nstream: 60 20\nsay: finished";
 /// What is promised.
 const TAKEOVER_MAX: Duration = Duration::from_secs(10);
+/// From the moment at which one is stopped: the lease has to change hands first.
+const SERVED_MAX: Duration = Duration::from_secs(15);
 
 /// A browser on the proxy's address; what it asks is asked again until somebody answers.
 #[derive(Clone)]
@@ -64,7 +66,7 @@ impl Client {
         Ok(client)
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("http://{}{path}", self.address))
             .header(header::HOST, HOST)
@@ -72,15 +74,32 @@ impl Client {
             .header(header::COOKIE, self.cookie.as_str())
     }
 
+    async fn get(&self, path: &str) -> Result<Value> {
+        self.answered(path, || self.request(Method::GET, path)).await
+    }
+
+    /// Sends a command until it is accepted, each time under the same id.
+    async fn command(
+        &self,
+        path: &str,
+        body: &Value,
+        stream: StreamId,
+    ) -> Result<(Value, Acknowledged)> {
+        let command = random();
+        let send = || {
+            let request = self.request(Method::POST, path).json(body);
+            request.header("idempotency-key", command.to_string())
+        };
+        let answer = self.answered(path, send).await?;
+        let position = answer["position"].as_u64().context("a position")?;
+        Ok((answer, Acknowledged { stream, command, position }))
+    }
+
     /// Sends the same request again and again until it has an answer that is no accident.
-    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+    async fn answered(&self, path: &str, request: impl Fn() -> RequestBuilder) -> Result<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut request = self.request(method.clone(), path);
-            if method == Method::POST {
-                request = request.json(body);
-            }
-            let why = match request.send().await {
+            let why = match request().send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(answer.json().await?),
                 // 404: not shown yet. 408: the server was stopped while it read the request.
                 Ok(answer)
@@ -98,17 +117,6 @@ impl Client {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-
-    /// Has an idea carried out; tells its session, its execution and the position of the answer.
-    async fn submit(&self, project: Uuid) -> Result<(Uuid, Uuid, u64)> {
-        let body = json!({
-            "idea": random(), "description": IDEA, "stage": "executing", "codingAgent": "demo",
-        });
-        let path = format!("/api/projects/{project}/ideas");
-        let answer = self.ask(Method::POST, &path, &body).await?;
-        let position = answer["position"].as_u64().context("a position")?;
-        Ok((id_in(&answer, "session")?, id_in(&answer, "execution")?, position))
-    }
 }
 
 /// The pages that are open, and what was promised to whom.
@@ -116,28 +124,56 @@ struct Crowd {
     client: Client,
     project: Uuid,
     pages: JoinSet<Result<(Uuid, Seen)>>,
-    executions: Vec<(Uuid, Uuid)>,
+    executions: Vec<Uuid>,
+    acknowledged: Vec<Acknowledged>,
     /// Where each replica is, and the chunks seen there.
     replicas: [(watch::Sender<SocketAddr>, watch::Sender<usize>); 2],
 }
 
 impl Crowd {
-    /// Submits an idea and opens a page on it at each replica.
+    /// Submits an idea at whichever replica the proxy takes.
     async fn submit(&mut self) -> Result<()> {
-        let (session, execution, after) = self.client.submit(self.project).await?;
-        self.executions.push((session, execution));
+        self.submit_at(self.client.address).await?;
+        Ok(())
+    }
+
+    /// Has an idea carried out, and opens a page on it at each replica; tells the ids of idea and execution.
+    async fn submit_at(&mut self, address: SocketAddr) -> Result<(Uuid, Uuid)> {
+        let (client, idea) = (Client { address, ..self.client.clone() }, random());
+        let body = json!({
+            "idea": idea, "description": IDEA, "stage": "executing", "codingAgent": "demo",
+        });
+        let path = format!("/api/projects/{}/ideas", self.project);
+        let stream = StreamId::new(Idea::TYPE, idea);
+        let (answer, acknowledged) = client.command(&path, &body, stream).await?;
+        let (session, execution) = (id_in(&answer, "session")?, id_in(&answer, "execution")?);
+        self.executions.push(execution);
         for (address, n_chunks) in &self.replicas {
             let page = Page {
                 address: address.subscribe(),
                 cookie: Arc::clone(&self.client.cookie),
                 session,
                 execution,
-                after,
+                after: acknowledged.position,
                 n_chunks: n_chunks.clone(),
             };
             self.pages.spawn(async move { Ok((session, view(page).await?)) });
         }
-        Ok(())
+        self.acknowledged.push(acknowledged);
+        Ok((idea, execution))
+    }
+
+    /// Waits until one replica alone has accepted an idea, shows it, and has begun to carry it out; tells how
+    /// long that took.
+    async fn served_by(&mut self, address: SocketAddr) -> Result<Duration> {
+        let began = Instant::now();
+        let (idea, execution) = self.submit_at(address).await?;
+        let client = Client { address, ..self.client.clone() };
+        let shown = client.get(&format!("/api/ideas/{idea}")).await?;
+        ensure!(shown["stage"] == "executing", "{shown:#}");
+        // The first thing that the process of an execution does is to request it.
+        client.get(&format!("/api/executions/{execution}")).await?;
+        Ok(began.elapsed())
     }
 
     /// Waits until text is streamed on a page of a replica, from now on.
@@ -150,18 +186,18 @@ impl Crowd {
     }
 }
 
-/// Links projects as fast as they are accepted, until told to stop: the ids that were acknowledged.
+/// Links projects as fast as they are accepted, until told to stop: what was acknowledged.
 async fn link_projects(
     client: Client,
     repository: String,
     stop: watch::Receiver<bool>,
-) -> Result<Vec<Uuid>> {
+) -> Result<Vec<Acknowledged>> {
     let mut acknowledged = Vec::new();
     while !*stop.borrow() {
         let id = random();
         let body = json!({ "id": id, "repository": repository, "name": "Load" });
-        client.ask(Method::POST, "/api/projects", &body).await?;
-        acknowledged.push(id);
+        let stream = StreamId::new(Project::TYPE, id);
+        acknowledged.push(client.command("/api/projects", &body, stream).await?.1);
     }
     Ok(acknowledged)
 }
@@ -202,7 +238,7 @@ async fn second(data_dir: &Path, url: &str) -> Result<Server> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_lose_nothing_when_one_is_stopped_and_the_other_killed() -> Result<()> {
-    let world =
+    let mut world =
         World::start_with("replicas", Store::Postgres, &[("SAM_BEHIND_TLS", "true")]).await?;
     let data_dir = world.folder().join("second");
     // Without the key of the first one it says in one sentence what is missing.
@@ -216,11 +252,32 @@ async fn two_replicas_lose_nothing_when_one_is_stopped_and_the_other_killed() ->
     let backends = Backends::default();
     backends.set(&[world.server()?.address, other.address]);
     let story = story(&world, other, &data_dir, address, &backends);
-    tokio::select! {
-        ended = proxy::run(listener, backends.clone()) => ended?,
-        ended = story => ended?,
-    }
+    let promised = tokio::select! {
+        ended = proxy::run(listener, backends.clone()) => {
+            ended?;
+            bail!("the proxy goes on for ever")
+        }
+        promised = story => promised?,
+    };
+    // Nobody may write while the oracle reads.
+    stop(&mut world).await?;
+    let n_events = check_promises(&world, &promised).await?;
+    println!(
+        "replicas: {} ideas done, {} pages right, {} commands acknowledged, {n_events} events, \
+         0 violations",
+        promised.executions.len(),
+        promised.n_pages,
+        promised.acknowledged.len()
+    );
+    world.resume().await?;
     world.end().await
+}
+
+/// What has to be in the log.
+struct Promised {
+    acknowledged: Vec<Acknowledged>,
+    executions: Vec<Uuid>,
+    n_pages: usize,
 }
 
 async fn story(
@@ -229,7 +286,7 @@ async fn story(
     data_dir: &Path,
     address: SocketAddr,
     backends: &Backends,
-) -> Result<()> {
+) -> Result<Promised> {
     let own = world.server()?;
     let client = Client::sign_in(address, &link_token(&world.data_dir())?).await?;
     let at = |address| (watch::channel(address).0, watch::channel(0).0);
@@ -238,6 +295,7 @@ async fn story(
         project: world.project,
         pages: JoinSet::new(),
         executions: Vec::new(),
+        acknowledged: Vec::new(),
         replicas: [at(own.address), at(other.address)],
     };
     let (stop, stopped) = watch::channel(false);
@@ -252,8 +310,14 @@ async fn story(
         crowd.streaming(1).await?;
 
         signal(own, "-STOP").await?;
-        let stopped_for = until_held(&other, true).await?;
-        println!("replicas: taken over {} ms after SIGSTOP", stopped_for.as_millis());
+        let served = tokio::time::timeout(SERVED_MAX, crowd.served_by(other.address));
+        let served = async { served.await.context("nobody is served in time")? };
+        let (stopped_for, served_for) = tokio::try_join!(until_held(&other, true), served)?;
+        println!(
+            "replicas: taken over {} ms after SIGSTOP, an idea served after {} ms",
+            stopped_for.as_millis(),
+            served_for.as_millis()
+        );
         let epoch = figure(&other, "sam_lease_epoch").await?;
         // Stopped for longer than its lease, in the middle of all that it did.
         signal(own, "-CONT").await?;
@@ -272,7 +336,7 @@ async fn story(
         backends.set(&[own.address, again.address]);
         crowd.replicas[1].0.send_replace(again.address);
         crowd.submit().await?;
-        for (_, execution) in &crowd.executions {
+        for execution in &crowd.executions {
             let ended = world.ended(*execution).await?;
             ensure!(ended["state"] == "done", "{ended:#}\n{}\n{}", own.said(), again.said());
         }
@@ -280,17 +344,22 @@ async fn story(
         ensure!(stopped_for <= TAKEOVER_MAX && killed_for <= TAKEOVER_MAX, "too slow");
         Ok::<_, anyhow::Error>(again)
     };
-    let (acknowledged, again) = tokio::join!(load, driven);
-    let (acknowledged, again) = (acknowledged?, again?);
+    let (mut acknowledged, again) = tokio::try_join!(load, driven)?;
     let n_pages = check_pages(&client, &mut crowd).await?;
-    let n_events = check_log(world, &acknowledged, &crowd.executions).await?;
-    println!(
-        "replicas: {} ideas done, {n_pages} pages right, {} commands acknowledged, {n_events} events, \
-         0 violations",
-        crowd.executions.len(),
-        acknowledged.len()
-    );
-    again.stop().await
+    again.stop().await?;
+    acknowledged.append(&mut crowd.acknowledged);
+    Ok(Promised { acknowledged, executions: crowd.executions, n_pages })
+}
+
+/// Asks the server that is left to end, and waits until it has.
+async fn stop(world: &mut World) -> Result<()> {
+    signal(world.server()?, "-TERM").await?;
+    let deadline = Instant::now() + PATIENCE;
+    while !world.server_mut()?.is_dead() {
+        ensure!(Instant::now() < deadline, "it does not end:\n{}", world.server()?.said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 /// Each page shows what the log says, and nothing else.
@@ -299,7 +368,7 @@ async fn check_pages(client: &Client, crowd: &mut Crowd) -> Result<usize> {
     while let Some(page) = crowd.pages.join_next().await {
         let (session, seen) = page??;
         let path = format!("/api/sessions/{session}/items?limit=500");
-        let document = client.ask(Method::GET, &path, &Value::Null).await?;
+        let document = client.get(&path).await?;
         let items = document["items"].as_array().context("items")?;
         let (mut texts, mut whole) = (BTreeMap::new(), String::new());
         for item in items.iter().filter(|item| item["item"] == "message") {
@@ -327,56 +396,26 @@ async fn check_pages(client: &Client, crowd: &mut Crowd) -> Result<usize> {
     Ok(n_pages)
 }
 
-/// The log is whole, and has each acknowledged command once.
-async fn check_log(
-    world: &World,
-    acknowledged: &[Uuid],
-    executions: &[(Uuid, Uuid)],
-) -> Result<usize> {
-    let database = Database::open(world.database_url(), &world.data_dir()).await?;
+/// What was acknowledged is there, and the oracle finds nothing wrong with log and read models; tells how many
+/// events there are.
+async fn check_promises(world: &World, promised: &Promised) -> Result<usize> {
+    let (url, data_dir) = (world.database_url(), world.data_dir());
+    // What came last may not be shown yet. As at a next start, tables and checkpoints are gone on from as they
+    // are, so that a row too many or too few stays one.
+    let database = Database::open(url, &data_dir).await?;
     let log = EventLog::open(&database, Options::default()).await?;
-    let mut heads = BTreeMap::new();
-    let mut commands = BTreeSet::new();
-    let mut events: Vec<RecordedEvent> = Vec::new();
-    loop {
-        let page = log.read_all(events.last().map_or(0, |event| event.position), 500).await?;
-        if page.is_empty() {
-            break;
-        }
-        events.extend(page);
-    }
-    for (position, event) in (1..).zip(&events) {
-        ensure!(event.position == position, "positions have no gaps");
-        let head = heads.entry(event.stream.clone()).or_insert((0, FIRST_HASH, Uuid::nil()));
-        ensure!(event.sequence == head.0 + 1, "sequences have no gaps: {}", event.stream);
-        let link = ChainLink {
-            stream: &event.stream,
-            sequence: event.sequence,
-            event_type: &event.event_type,
-            event_version: &event.event_version,
-            metadata: &event.metadata_text,
-            payload: &event.payload,
-        };
-        let hash = chain(&head.1, link);
-        ensure!(hash == event.hash, "the chain holds: {}", event.stream);
-        let command = event.metadata.command;
-        // The events of one command stand together; a second set would be a repeat.
-        if command != head.2 {
-            let is_first = commands.insert((event.stream.clone(), command));
-            ensure!(is_first, "a command was carried out twice: {}", event.stream);
-        }
-        *head = (event.sequence, hash, command);
-    }
-    let count = |id: Uuid, name: &str| {
-        events.iter().filter(|event| event.stream.id == id && event.event_type == name).count()
-    };
-    for project in acknowledged {
-        ensure!(count(*project, "linked") == 1, "{project} was acknowledged");
-    }
-    for (_, execution) in executions {
-        ensure!(count(*execution, "requested") == 1 && count(*execution, "done") == 1);
-    }
+    read_models::projector(&database, &log).catch_up().await?;
     log.close().await;
     database.close().await;
-    Ok(events.len())
+    let oracle = Oracle::open(url, &data_dir).await?;
+    oracle.check(&promised.acknowledged).await?;
+    // What no answer said: each execution was requested and came to its end, once.
+    let count = |execution: Uuid, name: &str| {
+        let is_it = |entry: &&Entry| entry.stream.id == execution && entry.event_type == name;
+        oracle.entries().iter().filter(is_it).count()
+    };
+    for execution in &promised.executions {
+        ensure!(count(*execution, "requested") == 1 && count(*execution, "done") == 1);
+    }
+    Ok(oracle.entries().len())
 }

@@ -8,23 +8,35 @@ use serde_json::{Value, json};
 use tests::world::{PATIENCE, Store, World, random};
 use tokio::{process::Command, time::Instant};
 
-/// Stands before the C library: each flush fails while a file exists, as a dying disk's would.
+/// Stands before the C library: each flush fails while a file exists, as a dying disk's would; those of one file
+/// alone where its name stands in that file.
 const SHIM: &str = r#"
     #define _GNU_SOURCE
     #include <errno.h>
+    #include <fcntl.h>
+    #include <stdio.h>
     #include <stdlib.h>
+    #include <string.h>
     #include <sys/syscall.h>
     #include <unistd.h>
-    static int fails(void) {
+    static int fails(int file) {
         const char *path = getenv("SAM_TEST_FLUSH_FAILS");
-        return path != NULL && access(path, F_OK) == 0;
+        int told = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+        if (told < 0) return 0;
+        char only[64] = "", link[64], name[4096] = "";
+        ssize_t n = read(told, only, sizeof only - 1);
+        close(told);
+        if (n <= 0) return 1;
+        snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+        ssize_t length = readlink(link, name, sizeof name - 1);
+        return length >= n && strcmp(name + length - n, only) == 0;
     }
     int fsync(int file) {
-        if (fails()) { errno = EIO; return -1; }
+        if (fails(file)) { errno = EIO; return -1; }
         return (int) syscall(SYS_fsync, file);
     }
     int fdatasync(int file) {
-        if (fails()) { errno = EIO; return -1; }
+        if (fails(file)) { errno = EIO; return -1; }
         return (int) syscall(SYS_fdatasync, file);
     }
 "#;
@@ -41,9 +53,49 @@ async fn shim(folder: &Path) -> Result<String> {
     Ok(library.display().to_string())
 }
 
+/// More events than are left in the write-ahead log, several times.
+const LINKS_MAX: usize = 8192;
+const LINKS_AT_ONCE: usize = 32;
+
 async fn link(world: &World, name: &str) -> Result<(u16, Value)> {
     let body = json!({ "id": random(), "repository": world.repository.path(), "name": name });
     world.server()?.ask(Method::POST, "projects", Some(&body)).await
+}
+
+/// What was acknowledged is in the write-ahead log. Once the file behind it did not take it, the next flush may say
+/// that it did, and then the write-ahead log would be thrown away.
+#[tokio::test]
+async fn a_flush_that_fails_behind_the_write_ahead_log_ends_the_server_too() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("sam-flush-behind-{}", std::process::id()));
+    let library = shim(&folder).await?;
+    let broken = folder.join("broken");
+    let settings = [
+        ("SAM_NO_LOCAL_NODE", "true"),
+        ("LD_PRELOAD", library.as_str()),
+        ("SAM_TEST_FLUSH_FAILS", broken.to_str().context("a path")?),
+    ];
+    let mut world = World::start_with("flush-behind", Store::Sqlite, &settings).await?;
+    std::fs::write(&broken, "/log.db")?;
+    let mut n_acknowledged = 0;
+    while !world.server_mut()?.is_dead() {
+        ensure!(n_acknowledged < LINKS_MAX, "it goes on:\n{}", world.server()?.said());
+        let names: Vec<String> = (0..LINKS_AT_ONCE).map(|n| format!("Link {n}")).collect();
+        let links = names.iter().map(|name| link(&world, name));
+        let answers = futures_util::future::join_all(links).await;
+        n_acknowledged += answers.iter().flatten().filter(|(status, _)| *status == 202).count();
+    }
+    let said = world.server()?.said();
+    assert!(said.contains("the log cannot be written"), "it says why: {said}");
+
+    std::fs::remove_file(&broken)?;
+    world.kill().await?;
+    world.resume().await?;
+    let projects = world.server()?.get("projects").await?;
+    let n_kept = projects.as_array().context("a list")?.len();
+    assert!(n_kept > n_acknowledged, "{n_kept} of {n_acknowledged} and the first are kept");
+    world.end().await?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(())
 }
 
 #[tokio::test]

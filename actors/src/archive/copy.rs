@@ -1,8 +1,8 @@
 //! Copies a log from one database into another. Run again, it goes on where it was.
 //!
 //! With it go what the installation needs to go on there: its id and epoch, its wrapped keys, the vault,
-//! the signed heads and the ledger of erasures. Not tokens: everybody signs in again. The master key is in
-//! the data directory and stays there.
+//! the signed heads and the ledger of erasures. What was erased or removed since then goes from the copy, too.
+//! Not tokens: everybody signs in again. The master key is in the data directory and stays there.
 
 use projections::{
     database::Database,
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     archive::{ArchiveError, EVENTS_PER_BATCH, line::contents_of},
     audit::{self, Trusted},
+    sealing::VAULT,
 };
 
 const HEADS_PER_READ: usize = 1000;
@@ -97,15 +98,19 @@ async fn copy_small_tables(from: &Database, to: &Database) -> Result<(), Archive
         ledger.destroy_key(&entry).await?;
         ledger.empty_contents(entry.subject).await?;
     }
-    let keys = Keys::new(to);
-    for key in Keys::new(from).list().await? {
+    let (keys, source) = (Keys::new(to), Keys::new(from).list().await?);
+    for key in &source {
         if keys.get(key.id).await?.is_none() {
-            keys.put(&key).await?;
+            keys.put(key).await?;
         }
     }
-    let vault = Vault::new(to);
-    for secret in Vault::new(from).list().await? {
-        vault.put(&secret).await?;
+    copy_secrets(from, to).await?;
+    // A vault's key that was replaced. Those of texts go with an erasure only, and never because they are missing.
+    let is_there = |id: Uuid| source.iter().any(|key| key.id == id);
+    for key in keys.list().await? {
+        if key.purpose == VAULT && !is_there(key.id) {
+            keys.destroy(key.id).await?;
+        }
     }
     let (source, target, mut number) = (SignedHeads::new(from), SignedHeads::new(to), 0);
     loop {
@@ -116,4 +121,18 @@ async fn copy_small_tables(from: &Database, to: &Database) -> Result<(), Archive
             target.put_as_it_was(*number, head).await?;
         }
     }
+}
+
+/// The secrets as they are now: what was removed after an earlier copy is not to be found in this one.
+async fn copy_secrets(from: &Database, to: &Database) -> Result<(), ArchiveError> {
+    let (vault, source) = (Vault::new(to), Vault::new(from).list().await?);
+    for copied in vault.list().await? {
+        if source.iter().all(|secret| secret.id != copied.id) {
+            vault.delete(copied.id).await?;
+        }
+    }
+    for secret in &source {
+        vault.put(secret).await?;
+    }
+    Ok(())
 }

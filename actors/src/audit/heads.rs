@@ -1,10 +1,15 @@
 //! Checks heads against one another, before any event is looked at: signatures, the chain of heads, and
 //! whether those that were kept outside the database are still in it.
 //!
-//! A head names the one before. Only one of a raised epoch may name an earlier one: that is a restore, which
-//! gave up the heads in between and what they protected.
+//! A head names the one before. Only one of a raised epoch may name another than the last: that is a restore,
+//! which gave up the heads that do not lead to it, and what they protected. It may go back to before the first
+//! head, which then is named by none; and it may take back an earlier restore, so that heads which were given up
+//! count again. None of this can be said without the key, nor with a head from before: its epoch is no higher.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    iter,
+};
 
 use projections::{
     event_log::{Hash, Position},
@@ -39,19 +44,22 @@ pub(super) fn check(evidence: Evidence) -> Checked {
     let mut checked = Checked { has_outside: trusted.outside.is_some(), ..Checked::default() };
     let Some(key) = trusted.key else { return checked };
     checked.has_key = true;
-    let mut installation = None;
-    let mut chain = |heads: Vec<SignedHead>, place, is_whole, checked: &mut Checked| {
-        let mut chain = Chain { place, is_whole, installation, ..Chain::default() };
-        for head in heads {
-            let is_signed = key.verify(PURPOSE, &head.message(), &head.signature);
-            chain.link(head, is_signed, checked);
-        }
-        installation = chain.installation;
-        chain.heads
+    let judge = |head: SignedHead| Judged {
+        is_signed: key.verify(PURPOSE, &head.message(), &head.signature),
+        digest: head.digest(),
+        head,
     };
-    let inside = chain(heads, "the log", true, &mut checked);
-    let outside =
-        chain(trusted.outside.unwrap_or_default(), "the file of heads", false, &mut checked);
+    let inside: Vec<Judged> = heads.into_iter().map(judge).collect();
+    let outside: Vec<Judged> = trusted.outside.unwrap_or_default().into_iter().map(judge).collect();
+    let signed = inside.iter().chain(&outside).filter(|judged| judged.is_signed);
+    let before: HashMap<Hash, Hash> =
+        signed.map(|judged| (judged.digest, judged.head.previous)).collect();
+    let mut log = Chain::new("the log", true, &before);
+    inside.into_iter().for_each(|judged| log.link(judged, &mut checked));
+    let mut file = Chain::new("the file of heads", false, &before);
+    file.installation = log.installation;
+    outside.into_iter().for_each(|judged| file.link(judged, &mut checked));
+    let (inside, outside) = (log.heads(), file.heads());
     let known: HashSet<[u8; 64]> = inside.iter().map(|head| head.signature).collect();
     for head in outside.iter().filter(|head| !known.contains(&head.signature)) {
         let what = format!(
@@ -81,24 +89,47 @@ impl Checked {
     }
 }
 
+/// A head, and what is said about it.
+struct Judged {
+    head: SignedHead,
+    is_signed: bool,
+    digest: Hash,
+}
+
 /// Heads of one place, in order.
-#[derive(Default)]
-struct Chain {
+struct Chain<'a> {
     place: &'static str,
-    /// It has to begin with the first head ever.
+    /// It has to begin with the first head ever, and to have every one that is named.
     is_whole: bool,
+    /// What every signed head of any place says was before it.
+    before: &'a HashMap<Hash, Hash>,
     installation: Option<Uuid>,
-    heads: Vec<SignedHead>,
-    /// Where each of them is in `heads`.
-    digests: HashMap<Hash, usize>,
+    /// All of them, also those that were given up.
+    seen: Vec<Judged>,
+    digests: HashSet<Hash>,
+    /// Where in `seen` those are that count.
+    kept: Vec<usize>,
     /// The one before was not signed, so what follows cannot be held against it.
     is_broken: bool,
 }
 
-impl Chain {
-    fn link(&mut self, head: SignedHead, is_signed: bool, checked: &mut Checked) {
-        let (place, position) = (self.place, head.position);
-        if !is_signed {
+impl<'a> Chain<'a> {
+    fn new(place: &'static str, is_whole: bool, before: &'a HashMap<Hash, Hash>) -> Self {
+        Self {
+            place,
+            is_whole,
+            before,
+            installation: None,
+            seen: Vec::new(),
+            digests: HashSet::new(),
+            kept: Vec::new(),
+            is_broken: false,
+        }
+    }
+
+    fn link(&mut self, judged: Judged, checked: &mut Checked) {
+        let (place, position) = (self.place, judged.head.position);
+        if !judged.is_signed {
             let what = format!(
                 "the head at position {position} in {place} is not signed by this key: it was changed, \
                  or the key is another installation's"
@@ -107,51 +138,63 @@ impl Chain {
             self.is_broken = true;
             return;
         }
-        if *self.installation.get_or_insert(head.installation) != head.installation {
+        let installation = judged.head.installation;
+        if *self.installation.get_or_insert(installation) != installation {
             let what =
                 format!("the head at position {position} in {place} is of another installation");
             checked.found(position, what);
             return;
         }
         let is_broken = std::mem::take(&mut self.is_broken);
-        let last = self.heads.last();
-        let expected = last.map_or(NO_HASH, SignedHead::digest);
-        let epoch = last.map_or(0, |last| last.epoch);
-        if head.previous != expected && !is_broken {
-            let earlier = self.digests.get(&head.previous).copied();
-            match earlier {
-                Some(earlier) if head.epoch > epoch => self.give_up_after(earlier, &head, checked),
-                None if last.is_none() && !self.is_whole => {}
-                _ => {
-                    let what = match last {
-                        Some(last) => format!(
-                            "in {place} a head is missing between those at positions {} and {position}",
-                            last.position
-                        ),
-                        None => {
-                            format!("in {place} the heads before position {position} are missing")
-                        }
-                    };
-                    checked.found(position, what);
-                }
+        let last = self.kept.last().map(|index| &self.seen[*index]);
+        let (expected, epoch) = last.map_or((NO_HASH, 0), |last| (last.digest, last.head.epoch));
+        if judged.head.previous != expected && !is_broken {
+            if judged.head.epoch > epoch && self.knows(&judged.head.previous) {
+                self.give_up_for(&judged.head, checked);
+            } else if let Some(last) = last {
+                let what = format!(
+                    "in {place} a head is missing between those at positions {} and {position}",
+                    last.head.position
+                );
+                checked.found(position, what);
+            } else if self.is_whole {
+                let what = format!("in {place} the heads before position {position} are missing");
+                checked.found(position, what);
             }
         }
-        self.digests.insert(head.digest(), self.heads.len());
-        self.heads.push(head);
+        self.kept.push(self.seen.len());
+        self.digests.insert(judged.digest);
+        self.seen.push(judged);
     }
 
-    /// A restore went back to an earlier head, and signed that it did.
-    fn give_up_after(&mut self, earlier: usize, head: &SignedHead, checked: &mut Checked) {
-        let given_up = self.heads.split_off(earlier + 1);
-        if let Some(last) = given_up.last() {
+    /// Whether a head was there, or, for a file that may have begun later, is known from elsewhere. Before the
+    /// first one there is none.
+    fn knows(&self, digest: &Hash) -> bool {
+        *digest == NO_HASH
+            || self.digests.contains(digest)
+            || (!self.is_whole && self.before.contains_key(digest))
+    }
+
+    /// A restore went on behind another head than the last, and signed that it did.
+    fn give_up_for(&mut self, head: &SignedHead, checked: &mut Checked) {
+        let next = |digest: &Hash| self.before.get(digest).copied();
+        let leading: HashSet<Hash> = iter::successors(Some(head.previous), next).collect();
+        let is_leading = |index: &usize| leading.contains(&self.seen[*index].digest);
+        let given_up = self.kept.iter().rfind(|index| !is_leading(index));
+        if let Some(last) = given_up.map(|index| &self.seen[*index].head) {
             checked.notes.push(format!(
-                "At epoch {} an older state was restored on purpose: it went on from position {}, and \
+                "At epoch {} another state was restored on purpose: it went on from position {}, and \
                  gave up what had been signed up to position {}.",
                 head.epoch, head.position, last.position
             ));
         }
-        for head in given_up {
-            self.digests.remove(&head.digest());
-        }
+        self.kept = (0..self.seen.len()).filter(is_leading).collect();
+    }
+
+    /// Those that count.
+    fn heads(self) -> Vec<SignedHead> {
+        let kept: HashSet<usize> = self.kept.into_iter().collect();
+        let all = self.seen.into_iter().enumerate();
+        all.filter(|(index, _)| kept.contains(index)).map(|(_, judged)| judged.head).collect()
     }
 }

@@ -1,7 +1,8 @@
 //! The erasure ledger outside the database: a file that only grows, one JSON document a line.
 //!
 //! A backup that is restored does not bring back an older one of it: that is its whole purpose. Keep it in
-//! the data directory when restoring, and keep a copy elsewhere, as of the master key.
+//! the data directory when restoring, and keep a copy elsewhere, as of the master key. Each server of a database
+//! has one of its own.
 
 use std::{
     fs::{File, OpenOptions},

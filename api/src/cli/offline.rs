@@ -154,7 +154,8 @@ impl Offline {
     }
 
     pub(super) async fn projections(&self) -> anyhow::Result<Projections> {
-        let names = read_models::projector(&self.database, &self.log).names();
+        let mut names = read_models::projector(&self.database, &self.log).names();
+        names.push(projections::chat_search::NAME);
         let now = SystemClock.now();
         let overview = projection_status::overview(&self.database, &self.log, &names, now).await?;
         let damaged = DamagedStreams::new(&self.database).list().await?;

@@ -110,7 +110,7 @@ async fn verify(
     Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints entries as they come until the session has let go of the execution.
+/// Prints entries as they come until the execution is over.
 async fn follow(
     client: &Client,
     execution: Uuid,
@@ -126,14 +126,20 @@ async fn follow(
         for entry in timeline.entries.iter().filter(|entry| entry.position > position) {
             print(arguments, entry, || shown::entry(entry))?;
         }
-        let is_over = timeline.entries.iter().any(|entry| entry.event == "execution_ended");
-        if timeline.ended_at.is_some() && is_over {
+        if is_over(&timeline) {
             return Ok(());
         }
         position = timeline.position;
         let path = format!("/log?from={position}&waitSeconds={WAIT_SECONDS}");
         client.get::<Vec<LogEntry>>(&path).await?;
     }
+}
+
+/// A session lets go of an execution after its end. One that it refused, because another was under way in it, it
+/// never had.
+fn is_over(timeline: &Timeline) -> bool {
+    let has = |event: &str| timeline.entries.iter().any(|entry| entry.event == event);
+    timeline.ended_at.is_some() && (has("execution_ended") || !has("execution_begun"))
 }
 
 impl Source {
@@ -202,4 +208,39 @@ fn print(
     let line = if arguments.json { serde_json::to_string(document)? } else { text() };
     console::result(&line);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::{Timeline, is_over};
+
+    fn timeline(is_ended: bool, events: &[&str]) -> Timeline {
+        let (id, at) = (Uuid::nil(), "2026-01-01T12:00:00Z");
+        let entry = |event: &&str| {
+            json!({
+                "position": 1, "at": at, "kind": "session", "stream": id, "sequence": 1,
+                "event": event, "summary": "", "actor": "", "cause": null, "attempt": 1,
+                "phase": null, "sinceMs": 0, "tookMs": null,
+            })
+        };
+        let document = json!({
+            "execution": id, "idea": id, "position": 1, "requestedAt": at,
+            "endedAt": is_ended.then_some(at), "phases": [],
+            "entries": events.iter().map(entry).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn an_execution_is_over_when_it_has_ended_and_its_session_does_not_have_it() {
+        let begun = ["requested", "execution_begun"];
+        assert!(!is_over(&timeline(false, &begun)));
+        assert!(!is_over(&timeline(true, &begun)), "the session still has it");
+        assert!(is_over(&timeline(true, &["execution_begun", "done", "execution_ended"])));
+        assert!(!is_over(&timeline(false, &["requested"])), "the session will have it");
+        assert!(is_over(&timeline(true, &["requested", "failed"])), "the session refused it");
+    }
 }

@@ -39,13 +39,12 @@ const LIMITS: Limits = Limits {
 const REST_SHARE: u32 = 4;
 const REST_MAX: Duration = Duration::from_millis(50);
 
-/// After a commit of so many appends that took so long, those it answered are waited for a little, so that they
+/// After a commit of so many appends that took long, those it answered are waited for a little, so that they
 /// share the next one with whoever waits already. Else half of the callers wait for the disk while the other
 /// half does, in turn. A lone append is never delayed.
 const GATHER_APPENDS_MIN: usize = 8;
-const GATHER_COMMIT_MIN: Duration = Duration::from_millis(2);
 /// Which part of the commit's own time they are waited for at most.
-const GATHER_SHARE: u32 = 4;
+const GATHER_SHARE: u32 = 2;
 
 /// How many appends are taken out of the channel at most; the rest waits in it, and then at the door.
 const WAITING_MAX: usize = 4096;
@@ -123,7 +122,7 @@ impl Appender {
             let commit_took = begun_at.elapsed();
             let rest = (commit_took * REST_SHARE).min(REST_MAX);
             self.queue.rest(over_share, Instant::now() + rest);
-            if n_appends >= GATHER_APPENDS_MIN && commit_took >= GATHER_COMMIT_MIN {
+            if n_appends >= GATHER_APPENDS_MIN && commit_took >= self.store.long_commit() {
                 self.gather(n_appends, commit_took / GATHER_SHARE).await;
             }
         }

@@ -65,11 +65,8 @@ const APPEND: &str = "
     )
     SELECT id FROM head";
 
-/// A head lock that is not had in this time is somebody's open transaction; see the options below.
+/// A head lock that is not had in this time is somebody's open transaction, which [`crate::database`] ends where it is idle.
 const LOCK_TIMEOUT: &str = "10s";
-
-/// A replica that was stopped within its transaction loses it after this, and with it the head lock.
-const IDLE_IN_TRANSACTION_TIMEOUT: &str = "5s";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -83,10 +80,7 @@ pub(super) struct PostgresStore {
 
 impl PostgresStore {
     pub(super) fn new(options: PgConnectOptions, epoch: i64) -> Self {
-        let options = options.options([
-            ("lock_timeout", LOCK_TIMEOUT),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
-        ]);
+        let options = options.options([("lock_timeout", LOCK_TIMEOUT)]);
         Self { options, connection: None, epoch, heads: Heads::default() }
     }
 

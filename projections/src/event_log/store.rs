@@ -1,5 +1,7 @@
 //! The database that batches are committed to.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use crate::{
@@ -59,6 +61,15 @@ pub(super) enum Store {
 }
 
 impl Store {
+    /// How long a commit takes that is worth sharing, even if somebody has to wait for it. PostgreSQL works for one
+    /// while others decide what they want next; SQLite takes the processor from them.
+    pub(super) fn long_commit(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => Duration::from_micros(300),
+            Self::Postgres(_) => Duration::from_millis(2),
+        }
+    }
+
     pub(super) async fn open(database: &Database) -> Result<Self, DatabaseError> {
         let row = database.log().fetch_optional("SELECT epoch FROM log_head WHERE id = 1", ());
         let row = row.await?.ok_or_else(|| DatabaseError::failed("the log has no head row"))?;

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection, SqlitePool};
 
+use tokio::sync::watch;
+
 use crate::{
-    event_log::{Position, wake::Wake},
+    error::DatabaseError,
+    event_log::{Position, append::describe, wake::Wake},
     sql::SqlPool,
 };
 
@@ -17,8 +20,8 @@ use crate::{
 const EVENTS_MIN: Position = 2048;
 const PERIOD_MIN: Duration = Duration::from_millis(100);
 
-/// Does so for ever.
-pub(super) async fn keep_short(pool: SqlPool, wake: Wake) {
+/// Does so for ever, or until the disk does not take it.
+pub(super) async fn keep_short(pool: SqlPool, wake: Wake, failure: watch::Sender<Option<String>>) {
     let SqlPool::Sqlite { writer, .. } = pool else { return };
     let mut head = wake.subscribe();
     let mut connection = None;
@@ -27,27 +30,31 @@ pub(super) async fn keep_short(pool: SqlPool, wake: Wake) {
         if head.wait_for(|head| *head >= begun_at + EVENTS_MIN).await.is_err() {
             return;
         }
-        connection = match bring_in(&writer, connection.take()).await {
-            Ok(connection) => Some(connection),
-            // Whoever commits does it then, and hears of whatever is wrong.
-            Err(error) => {
-                tracing::debug!(%error, "the write-ahead log could not be brought in");
-                None
-            }
+        connection = match connection.take() {
+            Some(connection) => Some(connection),
+            None => connect(&writer).await,
         };
+        if let Some(connection) = &mut connection {
+            match connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await.map_err(Into::into) {
+                // The next flush may succeed without having written what this one lost, and then the
+                // write-ahead log would be thrown away: nobody may be told that anything is kept.
+                Err(error @ DatabaseError::Broken { .. }) => {
+                    let reason = describe(&error);
+                    tracing::error!(reason, "the storage failed; nothing is appended any more");
+                    failure.send_replace(Some(reason));
+                    return;
+                }
+                // Whoever commits does it then, and hears of whatever is wrong.
+                Err(error) => tracing::debug!(%error, "the write-ahead log was not brought in"),
+                Ok(_) => {}
+            }
+        }
         tokio::time::sleep(PERIOD_MIN).await;
     }
 }
 
-/// On a connection of its own, which it makes where there is none.
-async fn bring_in(
-    writer: &SqlitePool,
-    connection: Option<SqliteConnection>,
-) -> Result<SqliteConnection, sqlx::Error> {
-    let mut connection = match connection {
-        Some(connection) => connection,
-        None => writer.connect_options().as_ref().clone().connect().await?,
-    };
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await?;
-    Ok(connection)
+/// A connection of its own.
+async fn connect(writer: &SqlitePool) -> Option<SqliteConnection> {
+    let connected = writer.connect_options().as_ref().clone().connect().await;
+    connected.map_err(|error| tracing::debug!(%error, "no connection to bring it in")).ok()
 }

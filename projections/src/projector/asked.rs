@@ -6,7 +6,7 @@ use crate::{
     checkpoint::Checkpoints,
     error::DatabaseError,
     projection_status::{Request, Requests},
-    projector::{RETRY_PERIOD, Rebuild, Worker, describe, side::Side},
+    projector::{RETRY_PERIOD, Rebuild, Worker, describe},
 };
 
 impl<E: Send + Sync + 'static> Worker<E> {
@@ -25,8 +25,8 @@ impl<E: Send + Sync + 'static> Worker<E> {
                     let checkpoints = Checkpoints::new(&self.projector.database);
                     if checkpoints.unpark(&name).await? {
                         tracing::info!(projection = name, "a parked projection tries again");
-                        let views = self.projector.database.views().clone();
-                        self.live = Some(Side::open(views, &self.projector.projections).await?);
+                        // Read again, and made again where its rows are of another version.
+                        self.live = None;
                     }
                     requests.done(&name).await?;
                 }

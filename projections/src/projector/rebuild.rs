@@ -10,6 +10,7 @@ use crate::{
     error::DatabaseError,
     event_log::Position,
     projector::{
+        Worker,
         ahead::Ahead,
         side::{Shared, Side},
     },
@@ -81,6 +82,27 @@ impl<E: Send + Sync + 'static> Rebuild<E> {
     pub(super) async fn give_up(self, database: &Database) -> Result<(), DatabaseError> {
         self.side.pool.close().await;
         database.remove_next_views().await
+    }
+}
+
+impl<E: Send + Sync + 'static> Worker<E> {
+    /// A projection that could not be made again at the start stands still, where everybody sees it. Its rows are of
+    /// no version: whoever asks it to try again, and the next start, make them again.
+    pub(super) async fn park_unmade(
+        &mut self,
+        name: &'static str,
+        error: &str,
+    ) -> Result<(), DatabaseError> {
+        tracing::error!(projection = name, error, "a rebuild failed");
+        let views = self.projector.database.views().clone();
+        let park = format!(
+            "UPDATE checkpoints SET version = 0, parked_at = COALESCE(parked_at, position + 1),
+                parked_error = $2, parked_since = COALESCE(parked_since, {}) WHERE name = $1",
+            views.now()
+        );
+        views.execute(&park, (name, error)).await?;
+        self.live = Some(Side::open(views, &self.projector.projections).await?);
+        Ok(())
     }
 }
 

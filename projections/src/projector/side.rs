@@ -79,6 +79,8 @@ pub(super) enum Refusal {
 impl From<DatabaseError> for Refusal {
     fn from(error: DatabaseError) -> Self {
         match error {
+            // Of this one's tables: the others, and the disk, are well.
+            DatabaseError::Broken { .. } if error.is_damage() => Self::Bad(describe(&error)),
             DatabaseError::Unavailable { .. }
             | DatabaseError::Full { .. }
             | DatabaseError::Broken { .. } => Self::Database(error),

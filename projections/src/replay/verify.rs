@@ -37,7 +37,7 @@ use crate::{
     error::DatabaseError,
     event_log::{ChainLink, EventLog, FIRST_HASH, Position, RecordedEvent, StreamId, chain},
     read_models,
-    timeline::{Involved, whole_stream},
+    timeline::{Involved, told_in, whole_stream},
 };
 
 /// What was compared, and what differs.
@@ -111,21 +111,6 @@ pub async fn involved_streams(
         }
     }
     Ok(streams)
-}
-
-/// The streams to which a process wanted commands sent.
-fn told_in(recorded: &RecordedEvent) -> Vec<StreamId> {
-    if Aggregate::new(&recorded.stream.kind).is_some() {
-        return Vec::new();
-    }
-    let Ok(ProcessEvent::Reacted { intents, .. }) = read_models::decode_process(recorded) else {
-        return Vec::new();
-    };
-    let told = intents.iter().filter_map(|intent| match &intent.action {
-        Action::Tell(command) => Some(stream_of(command)),
-        _ => None,
-    });
-    told.collect()
 }
 
 fn stream_of(command: &Command) -> StreamId {

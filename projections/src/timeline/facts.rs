@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use domain::{
+    aggregate::Aggregate,
     event::Event,
     ids::WorkspaceId,
     process::{
-        Process as _, ProcessEvent,
+        Action, Process as _, ProcessEvent,
         close_workspace::CloseWorkspace,
         open_workspace::OpenWorkspace,
         run_execution::{RunExecution, workspace_of},
@@ -89,7 +90,7 @@ impl Involved {
         }
     }
 
-    fn contains(&self, stream: &StreamId) -> bool {
+    pub(crate) fn contains(&self, stream: &StreamId) -> bool {
         self.own.contains(stream) || self.shared.contains(stream)
     }
 }
@@ -106,6 +107,8 @@ pub async fn collect(
     for stream in &involved.own {
         found.extend(whole_stream(log, stream, up_to).await?);
     }
+    // Among them a node, which may never come to carry the execution's workspace.
+    let told: BTreeSet<StreamId> = found.iter().flat_map(told_in).collect();
     let read: BTreeSet<Position> = found.iter().map(|event| event.position).collect();
     let mut wanted: Vec<Position> = event_index::of_execution(database, execution.id)
         .await?
@@ -120,10 +123,29 @@ pub async fn collect(
     wanted = event_index::undecoded(database, first, last).await?;
     wanted.retain(|position| !read.contains(position));
     let undecoded = log.read_positions(&wanted).await?.into_iter();
-    found.extend(undecoded.filter(|event| involved.contains(&event.stream)));
+    let is_involved = |stream: &StreamId| involved.contains(stream) || told.contains(stream);
+    found.extend(undecoded.filter(|event| is_involved(&event.stream)));
     found.sort_by_key(|event| event.position);
     found.dedup_by_key(|event| event.position);
     Ok(found.into_iter().map(Fact::of).collect())
+}
+
+/// The streams to which a process wanted commands sent.
+pub(crate) fn told_in(recorded: &RecordedEvent) -> Vec<StreamId> {
+    if Aggregate::new(&recorded.stream.kind).is_some() {
+        return Vec::new();
+    }
+    let Ok(ProcessEvent::Reacted { intents, .. }) = read_models::decode_process(recorded) else {
+        return Vec::new();
+    };
+    let told = intents.iter().filter_map(|intent| match &intent.action {
+        Action::Tell(command) => {
+            let (kind, id) = command.stream();
+            Some(StreamId::new(kind, id))
+        }
+        _ => None,
+    });
+    told.collect()
 }
 
 /// All events of a stream up to a position.
