@@ -230,24 +230,31 @@ impl Database {
     }
 }
 
-/// What a log is that ends at `head` can be shown by read models that have come no further.
+/// Read models of a log that ends at `head`: ones that have come further are of another.
 async fn open_sqlite_views(file: &Path, head: Position) -> Result<SqlPool, DatabaseError> {
-    let views = open_sqlite_file(file, SqliteSynchronous::Normal).await?;
-    let reason = match migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await {
-        Ok(()) if shown(&views).await? <= head => return Ok(views),
-        Ok(()) => "of another log",
-        Err(error) if is_disposable(&error) => "from another version",
-        Err(error) => match DatabaseError::from(error) {
-            error if error.is_damage() => "damaged",
-            error => return Err(error),
-        },
+    let reason = match open_sqlite_file(file, SqliteSynchronous::Normal).await {
+        Ok(views) => {
+            let reason = match migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await {
+                Ok(()) if shown(&views).await? <= head => return Ok(views),
+                Ok(()) => "of another log",
+                Err(error) if is_disposable(&error) => "from another version",
+                Err(error) => damaged(error.into())?,
+            };
+            views.close().await;
+            reason
+        }
+        Err(error) => damaged(error)?,
     };
     tracing::warn!("the read models are {reason}, and are made again from the log");
-    views.close().await;
     remove_sqlite_file(file)?;
     let views = open_sqlite_file(file, SqliteSynchronous::Normal).await?;
     migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await?;
     Ok(views)
+}
+
+/// That, and nothing else, is what the error says.
+fn damaged(error: DatabaseError) -> Result<&'static str, DatabaseError> {
+    if error.is_damage() { Ok("damaged") } else { Err(error) }
 }
 
 async fn open_postgres_views(

@@ -71,16 +71,27 @@ pub(super) struct Side<E> {
 pub(super) enum Refusal {
     /// It, or the database for it, does not like this batch.
     Bad(String),
+    /// What is stored of it is damaged. The transaction that met that is lost.
+    Damaged(String),
     /// Another process moved the checkpoint: we do not hold the lease any more.
     Overtaken,
+    Database(DatabaseError),
+}
+
+/// Why a batch came to nothing, for all of them.
+enum Stop {
+    /// What is stored of one of them is damaged.
+    Damaged {
+        of: usize,
+        error: String,
+    },
     Database(DatabaseError),
 }
 
 impl From<DatabaseError> for Refusal {
     fn from(error: DatabaseError) -> Self {
         match error {
-            // Of this one's tables: the others, and the disk, are well.
-            DatabaseError::Broken { .. } if error.is_damage() => Self::Bad(describe(&error)),
+            DatabaseError::Broken { .. } if error.is_damage() => Self::Damaged(describe(&error)),
             DatabaseError::Unavailable { .. }
             | DatabaseError::Full { .. }
             | DatabaseError::Broken { .. } => Self::Database(error),
@@ -139,7 +150,9 @@ impl<E: Send + Sync + 'static> Side<E> {
             Ok(()) => Ok(()),
             Err(Refusal::Database(error)) => Err(error),
             // One of them did not like it, or they have not come equally far.
-            Err(Refusal::Bad(_) | Refusal::Overtaken) => self.project_apart(events, to).await,
+            Err(Refusal::Bad(_) | Refusal::Damaged(_) | Refusal::Overtaken) => {
+                self.project_apart(events, to).await
+            }
         }
     }
 
@@ -152,7 +165,9 @@ impl<E: Send + Sync + 'static> Side<E> {
         match self.write_together(together, to).await {
             Ok(()) => Ok(()),
             Err(Refusal::Database(error)) => Err(error),
-            Err(Refusal::Bad(_) | Refusal::Overtaken) => self.project_apart(&events, to).await,
+            Err(Refusal::Bad(_) | Refusal::Damaged(_) | Refusal::Overtaken) => {
+                self.project_apart(&events, to).await
+            }
         }
     }
 
@@ -216,13 +231,39 @@ impl<E: Send + Sync + 'static> Side<E> {
         events: &[Recorded<E>],
         to: Position,
     ) -> Result<(), DatabaseError> {
-        let mut transaction = self.pool.begin().await?;
-        let moved = self.attempt(&mut transaction, events, to).await?;
-        transaction.commit().await?;
+        let moved = loop {
+            let mut transaction = self.pool.begin().await?;
+            match self.attempt(&mut transaction, events, to).await {
+                Ok(moved) => {
+                    transaction.commit().await?;
+                    break moved;
+                }
+                // Nothing else can be written in that transaction. The next one does without it.
+                Err(Stop::Damaged { of, error }) => {
+                    drop(transaction);
+                    self.park_damaged(of, error).await?;
+                }
+                Err(Stop::Database(error)) => return Err(error),
+            }
+        };
         if is_planted("checkpoint_outside_the_transaction") {
             self.move_checkpoints(&moved).await?;
         }
         self.take(moved);
+        Ok(())
+    }
+
+    async fn park_damaged(&mut self, of: usize, error: String) -> Result<(), DatabaseError> {
+        let track = &mut self.tracks[of];
+        let (name, position) = (track.projection.name(), track.position + 1);
+        let park = format!(
+            "UPDATE checkpoints SET parked_at = $2, parked_error = $3, parked_since = {}
+             WHERE name = $1 AND parked_at IS NULL",
+            self.pool.now()
+        );
+        self.pool.execute(&park, (name, position, error.as_str())).await?;
+        tracing::error!(projection = name, position, error, "a damaged projection is parked");
+        track.parked = Some(Parked { position, error });
         Ok(())
     }
 
@@ -233,9 +274,14 @@ impl<E: Send + Sync + 'static> Side<E> {
         events: &[Recorded<E>],
         to: Position,
     ) -> Result<(), DatabaseError> {
-        let moved = self.attempt(transaction, events, to).await?;
-        self.take(moved);
-        Ok(())
+        match self.attempt(transaction, events, to).await {
+            Ok(moved) => {
+                self.take(moved);
+                Ok(())
+            }
+            Err(Stop::Damaged { error, .. }) => Err(DatabaseError::failed(error)),
+            Err(Stop::Database(error)) => Err(error),
+        }
     }
 
     /// Tells where each projection is then.
@@ -244,10 +290,10 @@ impl<E: Send + Sync + 'static> Side<E> {
         transaction: &mut SqlTransaction,
         events: &[Recorded<E>],
         to: Position,
-    ) -> Result<Vec<(Position, Option<Parked>)>, DatabaseError> {
+    ) -> Result<Vec<(Position, Option<Parked>)>, Stop> {
         let (shape, now) = (self.shape(), self.pool.now());
         let mut moved = Vec::with_capacity(self.tracks.len());
-        for track in &self.tracks {
+        for (of, track) in self.tracks.iter().enumerate() {
             if track.parked.is_some() || track.position >= to {
                 moved.push((track.position, track.parked.clone()));
                 continue;
@@ -255,11 +301,15 @@ impl<E: Send + Sync + 'static> Side<E> {
             let mut alone = Alone { transaction: &mut *transaction, track, shape, now };
             match alone.run(events, to).await {
                 Ok(parked) => moved.push(parked),
-                Err(Refusal::Database(error)) => return Err(error),
+                Err(Refusal::Damaged(error)) => return Err(Stop::Damaged { of, error }),
+                Err(Refusal::Database(error)) => return Err(Stop::Database(error)),
                 Err(Refusal::Overtaken) => {
-                    return Err(DatabaseError::failed("another process projects as well"));
+                    let reason = "another process projects as well";
+                    return Err(Stop::Database(DatabaseError::failed(reason)));
                 }
-                Err(Refusal::Bad(reason)) => return Err(DatabaseError::failed(reason)),
+                Err(Refusal::Bad(reason)) => {
+                    return Err(Stop::Database(DatabaseError::failed(reason)));
+                }
             }
         }
         Ok(moved)
