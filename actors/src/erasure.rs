@@ -53,6 +53,7 @@ use crate::{
     erasure::file::LedgerFile,
     sealing::Sealing,
     settings::Settings,
+    sign_in::SignIn,
     signing::SigningKey,
 };
 
@@ -259,6 +260,7 @@ fn caller(actor: &str, command: Uuid, key: Option<Uuid>) -> Caller {
 pub(crate) struct Erasure {
     pub(crate) eraser: Eraser,
     pub(crate) dispatcher: Dispatcher,
+    pub(crate) sign_in: SignIn,
     /// Up to where the read models show the log.
     pub(crate) projected: watch::Receiver<Position>,
 }

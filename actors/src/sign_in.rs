@@ -1,10 +1,12 @@
 //! How a person becomes a caller: a one-use link that the server prints, then a cookie.
 //!
 //! Both are random tokens of which only the hash is stored. Each start revokes the links of the last
-//! one; cookies live on until they have not been used for a month.
+//! one; cookies live on until they have not been used for a month. Whoever shows a cookie once and stays, as a live
+//! page does, asks here for its end.
 //!
 //! An installation has one owner. Once that account is erased, the next start or the next link makes another,
-//! under another id: nothing of the old one is the new one's.
+//! under another id: nothing of the old one is the new one's. Any server of the database may be the one that
+//! erases, or makes the link, so who it is is looked up again when the one that is known here is gone.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,6 +24,7 @@ use projections::{
     replica_list::ReplicaList,
     tokens::{Token, TokenHash, Tokens},
 };
+use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
 
 use crate::{
@@ -39,6 +42,9 @@ const LINK_PERIOD: Duration = Duration::from_secs(24 * 3600);
 pub const COOKIE_PERIOD: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A cookie is prolonged on use, but not on each: that would be a write per request.
 const PROLONG_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// How long whoever stays may not know that a cookie has ended: it expired, or another server ended it. Each of them
+/// asks the database once in that time.
+pub const END_PERIOD_MAX: Duration = Duration::from_secs(5);
 
 /// Issues and checks tokens. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -53,6 +59,8 @@ pub struct SignIn {
     /// What a new owner is called.
     name: String,
     owner: Arc<Mutex<AccountId>>,
+    /// Rings when this server has ended cookies.
+    ends: watch::Sender<()>,
 }
 
 /// A token that was just made; nobody can read it again.
@@ -81,6 +89,7 @@ impl SignIn {
             own,
             name: name.to_owned(),
             owner: Arc::new(Mutex::new(owner_of(installation, 1))),
+            ends: watch::Sender::new(()),
         }
     }
 
@@ -111,10 +120,23 @@ impl SignIn {
         }
     }
 
-    /// The account that owns this installation.
+    /// The account that owns this installation, as far as this server has heard.
     #[must_use]
     pub fn owner(&self) -> AccountId {
         *self.lock()
+    }
+
+    /// The same, after a look at whether another server has erased the last owner and registered the next. Until
+    /// somebody is registered it is the erased one, in whose name nothing begins.
+    pub async fn newest_owner(&self) -> Result<AccountId, DispatchError> {
+        let known = self.owner();
+        if self.dispatcher.state::<Account>(known.0).await?.is_gone() {
+            let next = self.current_owner().await?;
+            if *self.dispatcher.state::<Account>(next.0).await? != Account::Unknown {
+                *self.lock() = next;
+            }
+        }
+        Ok(self.owner())
     }
 
     /// Makes a new link token for the owner; earlier ones are no longer good, unless other servers run
@@ -146,10 +168,26 @@ impl SignIn {
         let account = self.find(token, COOKIE).await?;
         // Somebody new, whom another replica has registered.
         if account.is_some_and(|account| account != self.owner()) {
-            let owner = self.current_owner().await?;
-            *self.lock() = owner;
+            self.newest_owner().await?;
         }
         Ok(account)
+    }
+
+    /// Resolves once a cookie is good for nothing any more: somebody signed out, here or at another server, it has
+    /// expired, or its account is being erased.
+    pub async fn ended(&self, cookie: TokenHash) {
+        let mut ends = self.ends.subscribe();
+        loop {
+            // This does not prolong it: a page that is only left open does not stay signed in for ever.
+            match self.tokens.find(cookie, COOKIE, self.clock.now()).await {
+                Ok(None) => return,
+                Ok(Some(_)) => {}
+                // Without the database nobody signs out either. It is asked again.
+                Err(error) => tracing::debug!(%error, "whether a cookie has ended is not known"),
+            }
+            // Late or told, the cookie is looked at again.
+            let _ = timeout(END_PERIOD_MAX, ends.changed()).await;
+        }
     }
 
     /// Whose bearer token this is.
@@ -159,7 +197,19 @@ impl SignIn {
 
     /// Ends a cookie or a bearer token.
     pub async fn sign_out(&self, token: &str) -> Result<bool, DatabaseError> {
-        self.tokens.revoke(TokenHash::of(token)).await
+        let was_there = self.tokens.revoke(TokenHash::of(token)).await?;
+        self.ends.send_replace(());
+        Ok(was_there)
+    }
+
+    /// Ends whatever lets somebody in as an account.
+    pub(crate) async fn sign_out_everywhere(
+        &self,
+        account: AccountId,
+    ) -> Result<(), DatabaseError> {
+        self.tokens.revoke_of(account.0).await?;
+        self.ends.send_replace(());
+        Ok(())
     }
 
     async fn find(&self, token: &str, kind: &str) -> Result<Option<AccountId>, DatabaseError> {

@@ -20,6 +20,7 @@ use actix_web::{
     web::Data,
 };
 use domain::ids::{AccountId, CommandId, derived};
+use projections::tokens::TokenHash;
 use uuid::Uuid;
 
 use crate::{problem::Problem, server::Server};
@@ -31,13 +32,15 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub account: AccountId,
+    /// What a browser was let in by; none for the command line.
+    pub cookie: Option<TokenHash>,
     key: Option<Uuid>,
 }
 
 impl Caller {
     #[must_use]
     pub fn new(account: AccountId) -> Self {
-        Self { account, key: None }
+        Self { account, cookie: None, key: None }
     }
 
     /// The circumstances of a command: under the key of the request, or else under a new id.
@@ -98,7 +101,8 @@ pub async fn browser(
         && let Some(account) =
             server.system().sign_in.cookie(cookie.value()).await.map_err(Problem::from)?
     {
-        let caller = Caller { account, key: idempotency_key(&request)? };
+        let cookie = Some(TokenHash::of(cookie.value()));
+        let caller = Caller { account, cookie, key: idempotency_key(&request)? };
         request.extensions_mut().insert(caller);
     }
     next.call(request).await
@@ -121,7 +125,8 @@ pub async fn machine(
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "unknown_token", detail).into());
     };
     tracing::trace!(n_bytes = token.len(), "a machine's token is good");
-    let caller = Caller { account: server.owner(), key: idempotency_key(&request)? };
+    let key = idempotency_key(&request)?;
+    let caller = Caller { account: server.newest_owner().await, cookie: None, key };
     request.extensions_mut().insert(caller);
     next.call(request).await
 }

@@ -1,14 +1,16 @@
-//! The live feed: one WebSocket a browser, one actor a socket.
+//! The live feed: one WebSocket a browser, one actor a socket, as long as the browser is signed in.
 //!
 //! The actor takes one input at a time: a frame of the browser, a change in the log, a chunk of
 //! streamed text, what a lookup beside it has found, the tick of its clock. It writes through actix-ws's bounded queue and waits for room there;
 //! meanwhile its own inputs are bounded too, and a browser that falls behind is told so and closed. It
 //! comes back and resumes after the last position it saw.
 //!
-//! Read next: `live/viewer.rs` for what each input means, `live/feed.rs` for where changes come from.
+//! Read next: `live/viewer.rs` for what each input means, `live/feed.rs` for where changes come from,
+//! `live/sign_in.rs` for when it is over.
 
 pub mod feed;
 pub mod frames;
+mod sign_in;
 mod viewer;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -50,7 +52,8 @@ pub struct Resume {
     after: Option<u64>,
 }
 
-/// Opens the live feed (a WebSocket; frames are `ServerFrame` and `ClientFrame`).
+/// Opens the live feed (a WebSocket; frames are `ServerFrame` and `ClientFrame`). It is closed with the code
+/// 4401 once the browser's sign-in has ended.
 #[utoipa::path(params(Resume), responses((status = SWITCHING_PROTOCOLS)))]
 #[get("/live")]
 pub(crate) async fn live(
@@ -81,6 +84,11 @@ impl Socket {
             ctx.add_stream(stream::once(async { Input::Opened }));
             ctx.add_stream(client_inputs(messages));
             ctx.add_stream(change_inputs(changes));
+            let signed_out = viewer.signed_out();
+            ctx.add_stream(stream::once(async move {
+                signed_out.await;
+                Input::SignedOut
+            }));
             let ticks = tokio::time::interval(PING_PERIOD);
             ctx.add_stream(stream::unfold(ticks, |mut ticks| async {
                 ticks.tick().await;

@@ -148,7 +148,8 @@ pub(crate) async fn metrics(server: Data<Server>) -> Result<HttpResponse, Proble
     set(&figures.parked_projections, n_parked);
     let n_passed_over = Index::new(server.database()).n_passed_over().await?;
     set(&figures.search_passed_over, n_passed_over);
-    let nodes = node_directory::list(server.database(), server.owner()).await?;
+    let owner = server.newest_owner().await;
+    let nodes = node_directory::list(server.database(), owner).await?;
     let n_links = nodes.iter().filter(|node| server.link(node.id).is_connected).count();
     set(&figures.agent_links, n_links);
     let mut text = Vec::new();

@@ -126,6 +126,16 @@ impl Server {
         self.system.owner()
     }
 
+    /// Who owns the installation now, even if another server has made it so. Where that cannot be asked it is
+    /// who owned it last: what begins something asks for itself, and everything else can still be seen.
+    pub async fn newest_owner(&self) -> AccountId {
+        let newest = self.system.sign_in.newest_owner().await;
+        newest.unwrap_or_else(|error| {
+            tracing::debug!(%error, "who owns this installation now is not known");
+            self.owner()
+        })
+    }
+
     #[must_use]
     pub fn installation(&self) -> InstallationId {
         self.system.installation

@@ -165,14 +165,14 @@ impl Database {
         std::fs::create_dir_all(&directory).map_err(sqlx::Error::from)?;
         let log = open_sqlite_log(&directory.join(LOG_FILE)).await?;
         migrate_log(&log).await?;
-        let views = open_sqlite_views(&directory.join(VIEWS_FILE), head(&log).await?).await?;
+        let views = open_sqlite_views(&directory.join(VIEWS_FILE), &log).await?;
         Ok(Self { log, views, place: Place::Sqlite { directory } })
     }
 
     async fn open_postgres(options: PgConnectOptions) -> Result<Self, DatabaseError> {
         let log = open_schema(&options, LOG_SCHEMA).await?;
         migrate_log(&log).await?;
-        let views = open_postgres_views(&options, VIEWS_SCHEMA).await?;
+        let views = open_postgres_views(&options, VIEWS_SCHEMA, &log).await?;
         Ok(Self { log, views, place: Place::Postgres { options: Box::new(options) } })
     }
 
@@ -230,16 +230,11 @@ impl Database {
     }
 }
 
-/// Read models of a log that ends at `head`: ones that have come further are of another.
-async fn open_sqlite_views(file: &Path, head: Position) -> Result<SqlPool, DatabaseError> {
+async fn open_sqlite_views(file: &Path, log: &SqlPool) -> Result<SqlPool, DatabaseError> {
     let reason = match open_sqlite_file(file, SqliteSynchronous::Normal).await {
         Ok(views) => {
-            let reason = match migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await {
-                Ok(()) if shown(&views).await? <= head => return Ok(views),
-                Ok(()) => "of another log",
-                Err(error) if is_disposable(&error) => "from another version",
-                Err(error) => damaged(error.into())?,
-            };
+            let migrated = migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await;
+            let Some(reason) = why_useless(migrated, &views, log).await? else { return Ok(views) };
             views.close().await;
             reason
         }
@@ -252,28 +247,42 @@ async fn open_sqlite_views(file: &Path, head: Position) -> Result<SqlPool, Datab
     Ok(views)
 }
 
-/// That, and nothing else, is what the error says.
-fn damaged(error: DatabaseError) -> Result<&'static str, DatabaseError> {
-    if error.is_damage() { Ok("damaged") } else { Err(error) }
-}
-
 async fn open_postgres_views(
     options: &PgConnectOptions,
     schema: &str,
+    log: &SqlPool,
 ) -> Result<SqlPool, DatabaseError> {
     let views = open_schema(options, schema).await?;
-    let Err(error) = migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await else {
-        return Ok(views);
-    };
-    if !is_disposable(&error) {
-        return Err(error.into());
-    }
-    tracing::info!("the read models are from another version and are made again from the log");
+    let migrated = migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await;
+    let Some(reason) = why_useless(migrated, &views, log).await? else { return Ok(views) };
+    tracing::warn!("the read models are {reason}, and are made again from the log");
     views.close().await;
     drop_schema(options, schema).await?;
     let views = open_schema(options, schema).await?;
     migrate(&views, &SQLITE_VIEWS, &POSTGRES_VIEWS).await?;
     Ok(views)
+}
+
+/// Why read models can go, if they cannot be used.
+async fn why_useless(
+    migrated: Result<(), MigrateError>,
+    views: &SqlPool,
+    log: &SqlPool,
+) -> Result<Option<&'static str>, DatabaseError> {
+    match migrated {
+        Ok(()) => {
+            // In this order: another server may be projecting what it appends.
+            let (shown, head) = (shown(views).await?, head(log).await?);
+            Ok((shown > head).then_some("of another log"))
+        }
+        Err(error) if is_disposable(&error) => Ok(Some("from another version")),
+        Err(error) => damaged(error.into()).map(Some),
+    }
+}
+
+/// That, and nothing else, is what the error says.
+fn damaged(error: DatabaseError) -> Result<&'static str, DatabaseError> {
+    if error.is_damage() { Ok("damaged") } else { Err(error) }
 }
 
 /// Up to where the read models show a log, and processes have read it.

@@ -1,6 +1,6 @@
 //! A log that is written to a file, read from one, or copied, is the same log.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use actors::{
     archive::{
@@ -13,12 +13,14 @@ use actors::{
 };
 use projections::{
     database::Database,
-    event_log::{NewContent, RawLog},
+    event_log::{NewContent, RawEvent, RawLog, StoredContent},
     keys::{Keys, WrappedKey},
     meta::Meta,
     signed_heads::SignedHeads,
     vault::{SealedSecret, Vault},
 };
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
     audit::Audited,
@@ -32,6 +34,7 @@ on_both! {
     an_import_goes_on_where_it_was_and_refuses_another_log
     an_export_that_was_changed_is_found
     a_log_is_copied_to_the_other_database_and_back
+    a_log_of_several_batches_goes_on_after_a_cut_in_their_middle
     a_secret_that_was_removed_goes_from_the_next_copy
 }
 
@@ -40,15 +43,12 @@ const WITH_KEYS: Choices = Choices { texts: None, has_keys: true };
 /// A log with heads and a text that two events refer to.
 async fn filled(place: Place) -> Audited {
     let mut audited = Audited::filled(place).await;
-    let content = format!(r#"{{"id":"{}","length":1,"digest":"ab"}}"#, id(500));
     let writer = Writer::new(50);
     let mut append = writer.command(id(51), 2);
     for event in &mut append.events {
-        event.payload = format!(r#"{{"text":{content}}}"#);
+        event.payload = format!(r#"{{"text":{}}}"#, reference(id(500)));
     }
-    let content =
-        NewContent { id: id(500), project: id(9), nonce: vec![1; 12], ciphertext: vec![2; 40] };
-    append.contents = vec![content];
+    append.contents = vec![content(id(500))];
     audited.log.append(append).await.unwrap();
     let key = WrappedKey {
         id: id(60),
@@ -69,6 +69,67 @@ async fn filled(place: Place) -> Audited {
     audited
 }
 
+/// How a payload refers to a text.
+fn reference(text: Uuid) -> String {
+    format!(r#"{{"id":"{text}","length":1,"digest":"ab"}}"#)
+}
+
+/// A text's row, unlike any other's.
+fn content(text: Uuid) -> NewContent {
+    let ciphertext = text.as_bytes().repeat(3);
+    NewContent { id: text, project: id(9), nonce: vec![1; 12], ciphertext }
+}
+
+/// The texts that these events refer to.
+fn texts_of(rows: &[RawEvent]) -> Vec<Uuid> {
+    let mut texts = BTreeSet::new();
+    for row in rows {
+        let payload: Value = serde_json::from_str(&row.payload).unwrap();
+        let of = |field: &str| payload[field]["id"].as_str()?.parse::<Uuid>().ok();
+        texts.extend(["text", "first"].into_iter().filter_map(of));
+    }
+    texts.into_iter().collect()
+}
+
+/// Rows of contents, in the order of their ids.
+async fn contents(log: &RawLog, texts: &[Uuid]) -> Vec<StoredContent> {
+    let mut contents = log.contents(texts).await.unwrap();
+    contents.sort_by_key(|content| content.id);
+    contents
+}
+
+/// How many events are read and written at a time.
+const N_BATCH: u64 = 500;
+const N_LONG: u64 = 1300;
+
+/// Two batches and more. Nearly each event has a text of its own, and refers to one of the first batch.
+async fn long(place: Place) -> Audited {
+    const N_STREAMS: u64 = 8;
+    let audited = filled(place).await;
+    let n_before = RawLog::new(&audited.database).end().await.unwrap().position;
+    let n_events = (N_LONG - n_before) / N_STREAMS;
+    for n in 1..=u128::from(N_STREAMS) {
+        let mut append = Writer::new(1000 + n).command(id(2000 + n), n_events);
+        for (text, event) in (10_000 * n..).map(id).zip(&mut append.events) {
+            let (own, first) = (reference(text), reference(id(500)));
+            event.payload = format!(r#"{{"text":{own},"first":{first}}}"#);
+            append.contents.push(content(text));
+        }
+        audited.log.append(append).await.unwrap();
+    }
+    audited.maker.make_one().await.unwrap();
+    audited
+}
+
+/// What an import or a copy leaves that was cut off: whole batches.
+async fn put_first_batch(from: &Database, to: &Database) {
+    let log = RawLog::new(from);
+    let rows = log.events(0, N_BATCH, 1000).await.unwrap();
+    let contents = contents(&log, &texts_of(&rows)).await;
+    Meta::new(to).installation(id(1)).await.unwrap();
+    RawLog::new(to).put(0, &rows, &contents).await.unwrap();
+}
+
 fn file(audited: &Audited) -> PathBuf {
     audited.place.directory.path().join("log.ndjson")
 }
@@ -83,12 +144,15 @@ async fn empty(place: &Place) -> (Place, Database) {
 /// Everything that moves with a log.
 async fn assert_same(one: &Database, other: &Database) {
     let (log, copy) = (RawLog::new(one), RawLog::new(other));
-    assert_eq!(log.end().await.unwrap(), copy.end().await.unwrap());
-    let rows = log.events(0, 1000, 1000).await.unwrap();
-    assert_eq!(rows, copy.events(0, 1000, 1000).await.unwrap());
-    let contents = log.contents(&[id(500)]).await.unwrap();
-    assert_eq!(contents.len(), 1);
-    assert_eq!(contents, copy.contents(&[id(500)]).await.unwrap());
+    let end = log.end().await.unwrap();
+    assert_eq!(end, copy.end().await.unwrap());
+    let rows = log.events(0, end.position, 2000).await.unwrap();
+    assert_eq!(rows.last().map(|row| row.position), Some(end.position), "all of them");
+    assert_eq!(rows, copy.events(0, end.position, 2000).await.unwrap());
+    let texts = texts_of(&rows);
+    let stored = contents(&log, &texts).await;
+    assert!(!texts.is_empty() && stored.len() == texts.len());
+    assert_eq!(stored, contents(&copy, &texts).await);
     let heads = SignedHeads::new(one).list(0, 100).await.unwrap();
     assert_eq!(heads, SignedHeads::new(other).list(0, 100).await.unwrap());
     let installation = Meta::new(one).get("installation").await.unwrap();
@@ -231,6 +295,41 @@ async fn a_log_is_copied_to_the_other_database_and_back(place: Place) {
     RawLog::new(&third).put(0, &different, &[]).await.unwrap();
     let refused = copy(&audited.database, &third).await;
     assert!(matches!(refused, Err(ArchiveError::Refused(_))), "{refused:?}");
+}
+
+async fn a_log_of_several_batches_goes_on_after_a_cut_in_their_middle(place: Place) {
+    let audited = long(place).await;
+    let file = file(&audited);
+    let exported = export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    assert_eq!((exported.n_events, exported.n_before), (N_LONG, 0));
+    let whole = std::fs::read(&file).unwrap();
+    // Within the event at position 701: the first line is none.
+    let mut line_ends = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let (line_end, _) = line_ends.nth(700).unwrap();
+    std::fs::write(&file, &whole[..line_end + 20]).unwrap();
+    let (_place, database) = empty(&audited.place).await;
+    let refused = import(&database, &file).await;
+    assert!(matches!(refused, Err(ArchiveError::Truncated { position: 700, .. })), "{refused:?}");
+    let went_on = export(&audited.database, &file, &WITH_KEYS).await.unwrap();
+    assert_eq!((went_on.n_events, went_on.n_before), (N_LONG, 700));
+    assert!(std::fs::read(&file).unwrap() == whole, "it is not the same, byte for byte");
+
+    put_first_batch(&audited.database, &database).await;
+    let imported = import(&database, &file).await.unwrap();
+    assert_eq!((imported.n_events, imported.n_before), (N_LONG, N_BATCH));
+    assert_same(&audited.database, &database).await;
+    let again = file.with_extension("again");
+    export(&database, &again, &WITH_KEYS).await.unwrap();
+    assert!(std::fs::read(&again).unwrap() == whole, "its export is not the one it came from");
+
+    let other = if audited.place.is_postgres() { Place::sqlite() } else { Place::postgres() };
+    let other = (other.database().await, other);
+    put_first_batch(&audited.database, &other.0).await;
+    let copied = copy(&audited.database, &other.0).await.unwrap();
+    assert_eq!((copied.n_events, copied.n_before), (N_LONG, N_BATCH));
+    let hashes = [exported.hash, went_on.hash, copied.hash, audited.verify(None).await.hash];
+    assert!(hashes.iter().all(|hash| *hash == exported.hash), "{hashes:?}");
+    assert_same(&audited.database, &other.0).await;
 }
 
 async fn a_secret_that_was_removed_goes_from_the_next_copy(place: Place) {

@@ -2,11 +2,12 @@
 
 use projections::{
     event_log::{ChainLink, FIRST_HASH, Hash, StreamId, chain},
+    signed_heads::{NO_HASH, SignedHead, running},
     sql::SqlPool,
 };
 use proptest::prelude::{Just, Strategy, any, prop_assert_ne, proptest};
 
-use crate::support::{Place, Writer, id, on_both};
+use crate::support::{Place, Writer, id, now, on_both};
 
 on_both! {
     a_changed_payload_breaks_the_chain
@@ -95,6 +96,33 @@ fn the_hash_of_a_known_event_never_changes() {
     };
     let hex: String = hash(&FIRST_HASH, &fields).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "f716988a0365013204c2b60f58bbe502eb21809aca6c0068854cd4ac0a822c99");
+}
+
+/// The same for what the installation's key vouches for.
+#[test]
+fn the_message_of_a_known_head_never_changes() {
+    let text =
+        |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    assert_eq!(
+        text(&running(&NO_HASH, &[1; 32])),
+        "5c85955f709283ecce2b74f1b1552918819f390911816e7bb466805a38ab87f3"
+    );
+    let head = SignedHead {
+        installation: id(1),
+        epoch: 2,
+        position: 3,
+        hash: [4; 32],
+        previous: [5; 32],
+        at: now(),
+        signature: [6; 64],
+    };
+    let [four, five] = ["04".repeat(32), "05".repeat(32)];
+    let message = format!(
+        "0000000000000000000000000000000100000000000000020000000000000003{four}{five}00064752550dd240"
+    );
+    assert_eq!(text(&head.message()), message);
+    let digest = "0f548eb23675824bd21f0a59fedd752b81db6275c8ecdbb772c6592a7b3f82ab";
+    assert_eq!(text(&head.digest()), digest);
 }
 
 async fn a_changed_payload_breaks_the_chain(place: Place) {

@@ -15,6 +15,7 @@ mod commands;
 mod erasure;
 mod golden;
 mod images;
+mod lease;
 mod luck;
 mod models;
 mod newer_program;

@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "it is a test to its last function")]
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::{Output, Stdio},
 };
 
 use anyhow::Result;
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::world::{Store, World, random};
@@ -119,6 +121,43 @@ async fn the_audit_tells_who_did_what_and_that_nobody_changed_it() {
     assert_eq!(report["findings"][0]["kind"], "changed");
     assert_eq!(report["findings"][0]["position"], 2);
     world.resume().await.unwrap();
+    world.end().await.unwrap();
+}
+
+/// The values of one column, without the line of names. None of the fields here has a line's end in it.
+fn column(csv: &str, number: usize) -> Vec<&str> {
+    csv.lines().skip(1).map(|line| line.split(',').nth(number).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_download_of_several_pages_has_every_entry_once() {
+    /// As many as two whole pages have: behind them comes an empty one.
+    const N_IDEAS: usize = 1000;
+    const N_AT_ONCE: usize = 20;
+    let world = World::start("audit-pages", Store::Sqlite).await.unwrap();
+    join_all((0..N_AT_ONCE).map(|_| draft(&world, N_IDEAS / N_AT_ONCE))).await;
+    let server = world.server().unwrap();
+    let head = server.get("audit/heads").await.unwrap()["headPosition"].as_u64().unwrap();
+    let all: Vec<u64> = (1..=head).collect();
+    assert!(all.len() > N_IDEAS, "the project and its ideas");
+    let csv = server.text("audit/export?format=csv").await.unwrap();
+    let positions = column(&csv, 0).into_iter().map(|position| position.parse::<u64>().unwrap());
+    assert_eq!(positions.collect::<Vec<u64>>(), all, "every event once, oldest first");
+    let n_headers = csv.lines().filter(|line| line.starts_with("position,")).count();
+    assert_eq!(n_headers, 1);
+    let of_line = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    let ndjson = server.text("audit/export?format=ndjson").await.unwrap();
+    let positions = ndjson.lines().map(|line| of_line(line)["position"].as_u64().unwrap());
+    assert_eq!(positions.collect::<Vec<u64>>(), all);
+
+    let csv = server.text("audit/export?format=csv&kind=idea").await.unwrap();
+    let ndjson = server.text("audit/export?format=ndjson&kind=idea").await.unwrap();
+    let streams = column(&csv, 4);
+    assert_eq!(streams.len(), N_IDEAS);
+    assert_eq!(streams.iter().collect::<BTreeSet<_>>().len(), N_IDEAS, "each idea once");
+    let same: Vec<String> =
+        ndjson.lines().map(|line| of_line(line)["stream"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(same, streams);
     world.end().await.unwrap();
 }
 

@@ -70,6 +70,13 @@ async fn is_replayed() -> Result<()> {
     let stranger = sam(&world, &["replay", &random().to_string()]).await?;
     assert!(!stranger.status.success());
     assert!(text(&stranger.stderr).contains("neither an execution nor an idea"));
+    let url = format!("sqlite://{}", world.data_dir().join("views.db").display());
+    let views = sqlx::SqlitePool::connect(&url).await?;
+    sqlx::query("UPDATE idea_board SET branch = 'another'").execute(&views).await?;
+    views.close().await;
+    let checked = sam(&world, &["log", "rebuild", "--check"]).await?;
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked.stdout));
+    assert!(text(&checked.stdout).contains("another"), "{}", text(&checked.stdout));
     let rebuilt = sam(&world, &["log", "rebuild", "idea_board"]).await?;
     assert!(text(&rebuilt.stdout).contains("made again"), "{}", text(&rebuilt.stderr));
     let checked = sam(&world, &["log", "rebuild", "--check", "idea_board"]).await?;

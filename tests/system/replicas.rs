@@ -7,7 +7,9 @@
 mod proxy;
 mod viewer;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, path::Path, process::Stdio, sync::Arc, time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use domain::{event_sourced::EventSourced as _, idea::Idea, project::Project};
@@ -20,7 +22,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 use tests::{
     oracle::{Acknowledged, Entry, Oracle},
-    world::{PATIENCE, Server, Store, World, id_in, random},
+    world::{PATIENCE, Server, Store, World, binary, id_in, random},
 };
 use tokio::{net::TcpListener, process::Command, sync::watch, task::JoinSet, time::Instant};
 use uuid::Uuid;
@@ -234,6 +236,44 @@ async fn second(data_dir: &Path, url: &str) -> Result<Server> {
         [("SAM_DATABASE_URL", url), ("SAM_BEHIND_TLS", "true"), ("SAM_NO_LOCAL_NODE", "true")];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Server::start(data_dir, &settings).await
+}
+
+#[tokio::test]
+async fn a_second_server_starts_only_without_a_machine_of_its_own() -> Result<()> {
+    let mut world = World::start("one-machine", Store::Postgres).await?;
+    let is_shown = |projects: &Value| projects[0]["name"] == "Story";
+    world.until("projects", is_shown).await?;
+    let data_dir = world.folder().join("second");
+    is_refused(&data_dir, world.database_url()).await?;
+    // For good, and not only as long as the first one runs.
+    world.kill().await?;
+    is_refused(&data_dir, world.database_url()).await?;
+    world.resume().await?;
+    std::fs::copy(world.data_dir().join("master.key"), data_dir.join("master.key"))?;
+    let other = second(&data_dir, world.database_url()).await?;
+    let projects = other.get("projects").await?;
+    ensure!(is_shown(&projects), "it shows what the first one has: {projects:#}");
+    other.stop().await?;
+    world.end().await
+}
+
+/// A server that would use its machine, beside another one's, says in one sentence what to do, and ends.
+async fn is_refused(data_dir: &Path, url: &str) -> Result<()> {
+    let mut command = Command::new(binary("sam")?);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", url, "--data-dir"])
+        .arg(data_dir)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, command.output()).await;
+    let ended = ended.context("it was not refused")??;
+    let (results, said) =
+        (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    ensure!(!ended.status.success() && results.is_empty(), "it served: {results}{said}");
+    // Above it there may be warnings of a slow machine.
+    let last = said.lines().next_back().unwrap_or_default();
+    ensure!(last.starts_with("error: ") && last.contains("--no-local-node"), "{said}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

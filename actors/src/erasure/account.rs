@@ -20,7 +20,6 @@ use projections::{
     credential_list,
     erasure_ledger::{ACCOUNT, CREDENTIAL},
     node_directory, project_overview,
-    tokens::Tokens,
 };
 use uuid::Uuid;
 
@@ -34,10 +33,9 @@ const READ_MODELS: [&str; 3] = ["project_overview", "node_directory", "credentia
 impl Erasure {
     /// From now on nobody comes in as this account.
     pub(crate) async fn end_sign_ins(&self, account: AccountId) -> Outcome {
-        let tokens = Tokens::new(&self.eraser.database);
-        let ended = tokens.revoke_of(account.0).await;
+        let ended = self.sign_in.sign_out_everywhere(account).await;
         crash_point!("account_erasure.after_sign_out");
-        outcome(ended.map(|_| ()).map_err(ErasureError::from))
+        outcome(ended.map_err(ErasureError::from))
     }
 
     /// Has every project of an account erased, and waits until there is none or it is late.

@@ -106,6 +106,7 @@ impl Acting {
             erasure: Erasure {
                 eraser: system.eraser.clone(),
                 dispatcher: system.dispatcher.clone(),
+                sign_in: system.sign_in.clone(),
                 projected: system.projected(),
             },
             titles,

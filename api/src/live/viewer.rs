@@ -1,14 +1,16 @@
 //! What one browser sees of the live feed, and what it has seen already.
 //!
 //! What has to be looked up in the read models is looked up beside: streamed text goes on meanwhile, and
-//! changes wait in their order.
+//! changes wait in their order. Nothing is sent any more once nobody is signed in, whatever is under way.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::web::{Bytes, Data};
+use actix_ws::{CloseCode, CloseReason};
 use actors::live_hub::Following;
 use domain::{
     agent_protocol::LiveChunk,
@@ -26,6 +28,7 @@ use crate::{
     live::{
         feed::{Change, Relations},
         frames::{ChangedItem, Chunk, ClientFrame, Hello, OpenMessage, OpenMessages, ServerFrame},
+        sign_in::{self, SIGNED_OUT, SignedOut},
     },
     problem::Problem,
     queries::items::{self, Item},
@@ -49,6 +52,7 @@ pub(super) enum Input {
     /// Too many changes were missed.
     Lagged,
     Tick,
+    SignedOut,
     Closed,
 }
 
@@ -74,6 +78,9 @@ const CHANGED_ITEMS_MAX: usize = 200;
 /// A browser that did not answer so many pings is gone.
 const UNANSWERED_PINGS_MAX: u8 = 3;
 
+/// How long a browser that is slow has for the last frame.
+const CLOSE_PERIOD_MAX: Duration = Duration::from_secs(5);
+
 /// How many changes may wait for a lookup.
 const CHANGES_WAITING_MAX: usize = 4096;
 
@@ -81,6 +88,7 @@ pub(super) struct Viewer {
     server: Data<Server>,
     caller: Caller,
     socket: actix_ws::Session,
+    signed_out: SignedOut,
     resume_after: Option<Position>,
     position: Position,
     followed: HashMap<SessionId, Followed>,
@@ -145,6 +153,7 @@ impl Viewer {
         resume_after: Option<Position>,
     ) -> Self {
         Self {
+            signed_out: sign_in::signed_out(&server, &caller),
             server,
             caller,
             socket,
@@ -157,15 +166,29 @@ impl Viewer {
         }
     }
 
-    /// Deals with one input to its end.
+    /// Resolves once nobody is signed in here any more.
+    pub(super) fn signed_out(&self) -> SignedOut {
+        self.signed_out.clone()
+    }
+
+    /// Deals with one input to its end, or until nobody is signed in any more: what waits for a slow browser then
+    /// is not sent either.
     pub(super) async fn handle(&mut self, input: Input) -> Vec<Effect> {
-        match self.deal_with(input).await {
-            Ok(effects) => effects,
-            Err(Gone) => {
-                let _ = self.socket.clone().close(None).await;
-                vec![Effect::Close]
+        let signed_out = self.signed_out();
+        let reason = tokio::select! {
+            biased;
+            () = signed_out => {
+                Some(CloseReason::from((CloseCode::from(SIGNED_OUT), "signed out")))
             }
-        }
+            dealt_with = self.deal_with(input) => match dealt_with {
+                Ok(effects) => return effects,
+                Err(Gone) => None,
+            },
+        };
+        // Who does not read what was sent before does not get this either, and is cut off.
+        let closing = self.socket.clone().close(reason);
+        let _ = tokio::time::timeout(CLOSE_PERIOD_MAX, closing).await;
+        vec![Effect::Close]
     }
 
     async fn deal_with(&mut self, input: Input) -> Result<Vec<Effect>, Gone> {
@@ -202,7 +225,8 @@ impl Viewer {
                 }
                 self.socket.ping(b"").await.map_err(|_| Gone)?;
             }
-            Input::Closed => return Err(Gone),
+            // Being signed out was seen before this was dealt with; here it is only what wakes the actor.
+            Input::SignedOut | Input::Closed => return Err(Gone),
         }
         Ok(Vec::new())
     }

@@ -152,6 +152,21 @@ test('a broken connection is said, and nothing is lost or doubled', async ({ pag
   await expect(page.getByRole('article', { name: 'Answer' })).toHaveText(words)
 })
 
+test('whoever was signed out elsewhere is asked to sign in, and the feed does not come back', async ({ page, context }) => {
+  const sockets: WebSocketRoute[] = []
+  await page.routeWebSocket(/\/api\/live/, (socket) => {
+    sockets.push(socket)
+    socket.connectToServer()
+  })
+  await signIn(page, 'demo-signed-out')
+  await expect.poll(() => sockets.length).toBe(1)
+  await context.clearCookies()
+  await sockets[0]?.close({ code: 4401, reason: 'signed out' })
+  await expect(page).toHaveURL(/\/sign-in$/)
+  await expect(page.getByText('Open the sign-in link')).toBeVisible()
+  expect(sockets).toHaveLength(1)
+})
+
 test('no page scrolls sideways at 375 px', async ({ page }) => {
   await page.setViewportSize({ width: 375, height: 700 })
   await signIn(page, 'demo-small')

@@ -51,6 +51,7 @@ pub(super) struct State {
     chunks: Vec<LiveChunk>,
     settled: HashMap<Uuid, OrderOutcome>,
     highest_epoch: u64,
+    n_stale: u64,
     pub(super) workspaces: BTreeMap<WorkspaceId, SimulatedWorkspace>,
     pub(super) sessions: BTreeMap<SessionId, turn::SimulatedSession>,
     branches: BTreeSet<String>,
@@ -79,6 +80,7 @@ impl Machine {
             chunks: Vec::new(),
             settled: HashMap::new(),
             highest_epoch: 0,
+            n_stale: 0,
             workspaces: BTreeMap::new(),
             sessions: BTreeMap::new(),
             branches: BTreeSet::new(),
@@ -111,6 +113,12 @@ impl Machine {
     #[must_use]
     pub fn n_carried_out(&self) -> u64 {
         self.lock().n_carried_out
+    }
+
+    /// How many orders were refused because a newer control plane had spoken before.
+    #[must_use]
+    pub fn n_stale(&self) -> u64 {
+        self.lock().n_stale
     }
 
     /// Refuses the next orders of a kind.
@@ -230,25 +238,26 @@ impl State {
         self.chunks.push(chunk);
     }
 
+    /// As the agent's journal does: of an epoch that is over not even a known order is answered.
     fn carry_out(&mut self, key: Uuid, epoch: u64, order: Order) {
-        let outcome = match self.settled.get(&key) {
-            Some(outcome) => outcome.clone(),
-            None if epoch < self.highest_epoch => {
-                let reason = "a newer control plane has spoken".to_owned();
-                OrderOutcome::Refused { kind: RefusalKind::Stale, reason }
-            }
-            None => {
-                self.highest_epoch = epoch;
-                // How often it is swept depends on the time that passes, and says nothing of a story.
-                self.n_carried_out += u64::from(!matches!(order, Order::RemoveLeftovers { .. }));
-                let outcome = self.outcome_of(&order);
-                self.settled.insert(key, outcome.clone());
-                self.report(Report::OrderSettled { key, outcome });
-                self.go_on(&order);
-                return;
-            }
-        };
+        if epoch < self.highest_epoch {
+            self.n_stale += 1;
+            let reason = "a newer control plane has spoken".to_owned();
+            let outcome = OrderOutcome::Refused { kind: RefusalKind::Stale, reason };
+            self.report(Report::OrderSettled { key, outcome });
+            return;
+        }
+        self.highest_epoch = epoch;
+        if let Some(outcome) = self.settled.get(&key).cloned() {
+            self.report(Report::OrderSettled { key, outcome });
+            return;
+        }
+        // How often it is swept depends on the time that passes, and says nothing of a story.
+        self.n_carried_out += u64::from(!matches!(order, Order::RemoveLeftovers { .. }));
+        let outcome = self.outcome_of(&order);
+        self.settled.insert(key, outcome.clone());
         self.report(Report::OrderSettled { key, outcome });
+        self.go_on(&order);
     }
 
     fn outcome_of(&mut self, order: &Order) -> OrderOutcome {

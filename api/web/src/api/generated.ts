@@ -375,7 +375,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Opens the live feed (a WebSocket; frames are `ServerFrame` and `ClientFrame`). */
+        /**
+         * Opens the live feed (a WebSocket; frames are `ServerFrame` and `ClientFrame`). It is closed with the code
+         *     4401 once the browser's sign-in has ended.
+         */
         get: operations["live"];
         put?: never;
         post?: never;

@@ -2,11 +2,13 @@
 //
 // A frame says what changed (its queries are read again) or carries a piece of the open conversation (merged into
 // the cache). After a broken connection the feed resumes behind the last position it saw; what it may have missed
-// of followed conversations is read again, and merging makes repeats harmless.
+// of followed conversations is read again, and merging makes repeats harmless. Where the server closes it because
+// the sign-in has ended, it does not come back before somebody is signed in.
 
 import type { QueryClient } from '@tanstack/react-query'
 import { noteSeen } from '~/api/client'
 import { changedKeys, keys } from '~/api/keys'
+import { isSignedOut } from '~/api/queries'
 import type { ClientFrame, ServerFrame } from '~/api/types'
 import {
   EMPTY_TRANSCRIPT,
@@ -23,6 +25,8 @@ type TranscriptFrame = Extract<ServerFrame, { type: 'item' | 'chunk' | 'open' }>
 const FLUSH_PERIOD_MS = 30
 const BACKOFF_MS_MIN = 400
 const BACKOFF_MS_MAX = 8_000
+/** The code with which the server closes a feed whose sign-in has ended. */
+const SIGNED_OUT = 4401
 
 export class LiveFeed {
   #state: LiveState = 'connecting'
@@ -97,13 +101,23 @@ export class LiveFeed {
     socket.onmessage = (message: MessageEvent<string>) => {
       if (this.#socket === socket) this.#receive(frameOf(message.data))
     }
-    socket.onclose = () => {
-      if (this.#socket === socket) this.#reconnectLater()
+    socket.onclose = ({ code }) => {
+      if (this.#socket !== socket) return
+      this.#socket = undefined
+      if (code === SIGNED_OUT) void this.#reconnectIfSignedIn()
+      else this.#reconnectLater()
     }
   }
 
+  /** Another tab may have signed in anew since. Otherwise the page learns here that nobody is signed in, and leaves. */
+  async #reconnectIfSignedIn(): Promise<void> {
+    const queryKey = keys.signedIn()
+    await this.#cache.refetchQueries({ queryKey })
+    if (isSignedOut(this.#cache.getQueryState(queryKey)?.error)) return
+    if (this.#socket === undefined) this.#reconnectLater()
+  }
+
   #reconnectLater(): void {
-    this.#socket = undefined
     if (this.#isStopped) return
     this.#become('reconnecting')
     // Whoever was signed out in the meantime learns it from this read, not from a socket that never opens.
