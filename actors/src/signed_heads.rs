@@ -15,6 +15,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crash_point::crash_point;
 use domain::ids::InstallationId;
+use futures_util::FutureExt as _;
 use projections::{
     database::Database,
     error::DatabaseError,
@@ -109,9 +110,10 @@ struct Newest {
 impl HeadMaker {
     /// Makes heads until `stopped`, and one more.
     pub async fn run(self, stopped: impl Future<Output = ()>) {
-        tokio::pin!(stopped);
+        // It is asked again where the last head could not be made.
+        let stopped = stopped.shared();
         loop {
-            let error = match self.make_heads(&mut stopped).await {
+            let error = match self.make_heads(stopped.clone()).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
@@ -122,7 +124,7 @@ impl HeadMaker {
                 error => tracing::warn!(%error, "a head could not be made and is tried again"),
             }
             tokio::select! {
-                () = &mut stopped => return,
+                () = stopped.clone() => return,
                 () = tokio::time::sleep(RETRY_PERIOD) => {}
             }
         }
@@ -130,15 +132,15 @@ impl HeadMaker {
 
     async fn make_heads(
         &self,
-        stopped: &mut (impl Future<Output = ()> + Unpin),
+        stopped: impl Future<Output = ()> + Clone,
     ) -> Result<(), HeadsError> {
         let mut newest = self.resume().await?;
         let mut head = self.log.watch();
         loop {
             let is_stopped = tokio::select! {
-                () = &mut *stopped => true,
+                () = stopped.clone() => true,
                 () = reached(&mut head, newest.position + 1) => tokio::select! {
-                    () = &mut *stopped => true,
+                    () = stopped.clone() => true,
                     () = reached(&mut head, newest.position + self.settings.events_max) => false,
                     () = self.clock.pause(self.settings.period) => false,
                 },

@@ -23,6 +23,9 @@ pub enum ServerFrame {
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
     pub position: u64,
+    /// All that happened since the position that was asked for follows, one by one. Else everything has to be read
+    /// again: none was asked for, or too much has happened since.
+    pub is_resumed: bool,
 }
 
 /// An event was recorded and is in the read models: what it names has to be read again.

@@ -70,8 +70,9 @@ struct Gone;
 
 /// How many sessions one browser may follow.
 const FOLLOWED_MAX: usize = 32;
-/// How far back changes are announced one by one; who was away for longer reads everything again.
-const RESUMED_EVENTS_MAX: usize = 1000;
+/// How far back changes are announced one by one; who was away for longer is told to read everything again.
+const RESUMED_EVENTS_MAX: u64 = 10_000;
+const EVENTS_PER_READ: usize = 1000;
 /// How many of the newest items are looked through for unfinished ones.
 const NEWEST_ITEMS: usize = 30;
 const CHANGED_ITEMS_MAX: usize = 200;
@@ -233,17 +234,21 @@ impl Viewer {
 
     async fn welcome(&mut self) -> Result<(), Gone> {
         let position = self.server.projected_position();
-        self.send(&ServerFrame::Hello(Hello { position })).await?;
         self.position = position;
-        let Some(after) = self.resume_after.filter(|after| *after < position) else {
-            return Ok(());
-        };
-        let missed = self.server.log().read_all(after, RESUMED_EVENTS_MAX).await;
-        let missed = missed.unwrap_or_default();
-        let mut relations = Relations::default();
-        for event in missed.iter().filter(|event| event.position <= position) {
-            if let Some(changed) = relations.change(event).announced {
-                self.send(&ServerFrame::Changed(changed)).await?;
+        let after =
+            self.resume_after.filter(|after| position.saturating_sub(*after) <= RESUMED_EVENTS_MAX);
+        let hello = Hello { position, is_resumed: after.is_some() };
+        self.send(&ServerFrame::Hello(hello)).await?;
+        let (mut after, mut relations) = (after.unwrap_or(position), Relations::default());
+        while after < position {
+            // What cannot be read now is read when the browser comes back.
+            let missed = self.server.log().read_all(after, EVENTS_PER_READ).await;
+            let missed = missed.map_err(|_| Gone)?;
+            after = missed.last().map_or(position, |event| event.position);
+            for event in missed.iter().filter(|event| event.position <= position) {
+                if let Some(changed) = relations.change(event).announced {
+                    self.send(&ServerFrame::Changed(changed)).await?;
+                }
             }
         }
         Ok(())

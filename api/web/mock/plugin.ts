@@ -125,7 +125,7 @@ function attach(world: World, live: WebSocket): void {
       messages: open.map(([message, { kind, chunks }]) => ({ message, kind, firstChunk: 0, nChunks: chunks.length, text: chunks.join('') })),
     })
   })
-  tell({ type: 'hello', position: world.position })
+  tell({ type: 'hello', position: world.position, isResumed: false })
 }
 
 function worldOf(request: IncomingMessage): World | undefined {

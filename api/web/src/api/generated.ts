@@ -1220,6 +1220,11 @@ export interface components {
         };
         /** @description The first frame: the feed goes on after this position. */
         Hello: {
+            /**
+             * @description All that happened since the position that was asked for follows, one by one. Else everything has to be read
+             *     again: none was asked for, or too much has happened since.
+             */
+            isResumed: boolean;
             /** Format: int64 */
             position: number;
         };
