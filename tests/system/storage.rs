@@ -1,6 +1,6 @@
 //! A disk that fails: what was acknowledged stays, and nothing is acknowledged any more.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
@@ -63,11 +63,9 @@ async fn link(world: &World, name: &str) -> Result<(u16, Value)> {
     world.server()?.ask(Method::POST, "projects", Some(&body)).await
 }
 
-/// What was acknowledged is in the write-ahead log. Once the file behind it did not take it, the next flush may say
-/// that it did, and then the write-ahead log would be thrown away.
-#[tokio::test]
-async fn a_flush_that_fails_behind_the_write_ahead_log_ends_the_server_too() -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("sam-flush-behind-{}", std::process::id()));
+/// A world whose server cannot flush once there is a file, the last of the answer; and the folder that it is in.
+async fn on_a_dying_disk(name: &str) -> Result<(World, PathBuf, PathBuf)> {
+    let folder = std::env::temp_dir().join(format!("sam-{name}-{}", std::process::id()));
     let library = shim(&folder).await?;
     let broken = folder.join("broken");
     let settings = [
@@ -75,19 +73,32 @@ async fn a_flush_that_fails_behind_the_write_ahead_log_ends_the_server_too() -> 
         ("LD_PRELOAD", library.as_str()),
         ("SAM_TEST_FLUSH_FAILS", broken.to_str().context("a path")?),
     ];
-    let mut world = World::start_with("flush-behind", Store::Sqlite, &settings).await?;
-    std::fs::write(&broken, "/log.db")?;
-    let names: Vec<String> = (0..LINKS).map(|n| format!("Link {n}")).collect();
-    let links = futures_util::stream::iter(names.iter().map(|name| link(&world, name)));
-    let answers: Vec<_> = links.buffer_unordered(LINKS_AT_ONCE).collect().await;
-    let n_acknowledged = answers.iter().flatten().filter(|(status, _)| *status == 202).count();
+    let world = World::start_with(name, Store::Sqlite, &settings).await?;
+    Ok((world, folder, broken))
+}
+
+async fn ends_and_says_why(world: &mut World) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !world.server_mut()?.is_dead() {
         ensure!(Instant::now() < deadline, "it goes on:\n{}", world.server()?.said());
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let said = world.server()?.said();
-    assert!(said.contains("the log cannot be written"), "it says why: {said}");
+    ensure!(said.contains("the log cannot be written"), "it says why: {said}");
+    Ok(())
+}
+
+/// What was acknowledged is in the write-ahead log. Once the file behind it did not take it, the next flush may say
+/// that it did, and then the write-ahead log would be thrown away.
+#[tokio::test]
+async fn a_flush_that_fails_behind_the_write_ahead_log_ends_the_server_too() -> Result<()> {
+    let (mut world, folder, broken) = on_a_dying_disk("flush-behind").await?;
+    std::fs::write(&broken, "/log.db")?;
+    let names: Vec<String> = (0..LINKS).map(|n| format!("Link {n}")).collect();
+    let links = futures_util::stream::iter(names.iter().map(|name| link(&world, name)));
+    let answers: Vec<_> = links.buffer_unordered(LINKS_AT_ONCE).collect().await;
+    let n_acknowledged = answers.iter().flatten().filter(|(status, _)| *status == 202).count();
+    ends_and_says_why(&mut world).await?;
 
     std::fs::remove_file(&broken)?;
     world.kill().await?;
@@ -102,15 +113,7 @@ async fn a_flush_that_fails_behind_the_write_ahead_log_ends_the_server_too() -> 
 
 #[tokio::test]
 async fn a_disk_that_cannot_flush_ends_the_server_and_acknowledges_nothing() -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("sam-flush-{}", std::process::id()));
-    let library = shim(&folder).await?;
-    let broken = folder.join("broken");
-    let settings = [
-        ("SAM_NO_LOCAL_NODE", "true"),
-        ("LD_PRELOAD", library.as_str()),
-        ("SAM_TEST_FLUSH_FAILS", broken.to_str().context("a path")?),
-    ];
-    let mut world = World::start_with("flush", Store::Sqlite, &settings).await?;
+    let (mut world, folder, broken) = on_a_dying_disk("flush").await?;
     assert_eq!(link(&world, "Before").await?.0, 202);
 
     std::fs::write(&broken, "")?;
@@ -118,13 +121,7 @@ async fn a_disk_that_cannot_flush_ends_the_server_and_acknowledges_nothing() -> 
     if let Ok((status, document)) = link(&world, "Doubtful").await {
         assert!(status >= 500, "{status} {document}");
     }
-    let deadline = Instant::now() + PATIENCE;
-    while !world.server_mut()?.is_dead() {
-        ensure!(Instant::now() < deadline, "it goes on:\n{}", world.server()?.said());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let said = world.server()?.said();
-    assert!(said.contains("the log cannot be written"), "it says why: {said}");
+    ends_and_says_why(&mut world).await?;
 
     std::fs::remove_file(&broken)?;
     world.kill().await?;
