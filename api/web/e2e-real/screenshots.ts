@@ -72,12 +72,16 @@ async function pictures(browser: Browser, sam: Sam): Promise<void> {
   await expect(page.getByRole('heading', { name: /^Done/ })).toBeVisible()
   await shootAll(page, 'done')
   await page.getByRole('link', { name: 'View diff' }).click()
-  await page.getByRole('region', { name: 'Timeline' }).waitFor()
+  await page.waitForURL(/\/changes$/)
+  await shootAll(page, 'changes')
+  await page.goto(page.url().replace(/\/changes$/, ''))
+  await page.getByText('Find a node').waitFor()
   await shootAll(page, 'execution')
   for (const [what, path] of [
     ['board', `${project}/ideas`],
     ['project-settings', `${project}/settings`],
     ['nodes', '/nodes'],
+    ['system', '/settings/system'],
     ['settings', '/settings'],
   ] as const) {
     await page.goto(path)
