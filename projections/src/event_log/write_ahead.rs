@@ -28,19 +28,19 @@ pub(super) async fn keep_short(pool: SqlPool, wake: Wake, failure: watch::Sender
     let mut connection = None;
     let mut is_rest_left = false;
     loop {
-        let begun_at = *head.borrow_and_update();
-        if until_worth_it(&mut head, begun_at + EVENTS_MIN, is_rest_left).await.is_err() {
-            return;
-        }
+        let enough = *head.borrow_and_update() + EVENTS_MIN;
+        let Ok(why) = until_worth_it(&mut head, enough, is_rest_left).await else { return };
         connection = match connection.take() {
             Some(connection) => Some(connection),
             None => connect(&writer).await,
         };
-        let Some(connection) = &mut connection else { continue };
         let known = *head.borrow_and_update();
-        match bring_in(connection).await {
-            // What came meanwhile is not counted.
-            Ok(is_all) => is_rest_left = !is_all || *head.borrow() > known,
+        let brought_in = match &mut connection {
+            Some(connection) => bring_in(connection).await,
+            None => Ok(false),
+        };
+        let is_all = match brought_in {
+            Ok(is_all) => is_all,
             // The next flush may succeed without having written what this one lost, and then the
             // write-ahead log would be thrown away: nobody may be told that anything is kept.
             Err(error @ DatabaseError::Broken { .. }) => {
@@ -50,10 +50,22 @@ pub(super) async fn keep_short(pool: SqlPool, wake: Wake, failure: watch::Sender
                 return;
             }
             // Whoever commits does it then, and hears of whatever is wrong.
-            Err(error) => tracing::debug!(%error, "the write-ahead log was not brought in"),
-        }
+            Err(error) => {
+                tracing::debug!(%error, "the write-ahead log was not brought in");
+                false
+            }
+        };
         tokio::time::sleep(PERIOD_MIN).await;
+        // What was committed while it was brought in is in the write-ahead log before it is heard of here, and kept
+        // SQLite from flushing the file. So the next rest is used too, which costs nothing where nothing is left.
+        is_rest_left = why == Why::Enough || !is_all || *head.borrow() > known;
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Enough,
+    Rest,
 }
 
 /// Waits for so much, or for rest, if something is left to do then. An error means that the log is closed.
@@ -61,23 +73,24 @@ async fn until_worth_it(
     head: &mut watch::Receiver<Position>,
     enough: Position,
     is_rest_left: bool,
-) -> Result<(), watch::error::RecvError> {
+) -> Result<Why, watch::error::RecvError> {
     while *head.borrow_and_update() < enough {
         match timeout(REST_PERIOD, head.changed()).await {
             Ok(moved) => moved?,
-            Err(_) if is_rest_left => return Ok(()),
+            Err(_) if is_rest_left => return Ok(Why::Rest),
             Err(_) => {}
         }
     }
-    Ok(())
+    Ok(Why::Enough)
 }
 
 /// Brings in what it can, and tells whether that was all that was there when it began. SQLite flushes the file only
 /// where it is all that is there when it ends.
 async fn bring_in(connection: &mut SqliteConnection) -> Result<bool, DatabaseError> {
     let row = connection.fetch_one("PRAGMA wal_checkpoint(PASSIVE)").await?;
-    let [n_pages, n_brought_in]: [i64; 2] = [row.try_get(1)?, row.try_get(2)?];
-    Ok(n_pages == n_brought_in)
+    let [is_busy, n_pages, n_brought_in]: [i64; 3] =
+        [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
+    Ok(is_busy == 0 && n_pages == n_brought_in)
 }
 
 /// A connection of its own.
