@@ -1,13 +1,17 @@
 //! Who acts: processes and timers run in one replica only, the one that holds the lease.
 //!
 //! On SQLite there is one process, and it always holds it. On PostgreSQL the lease is a row compared
-//! with the database's clock; it is renewed every 3 s and lasts 9 s. Every append of a process names the
+//! with the database's clock; it is renewed every 3 s and lasts 9 s. Whoever waits for it counts these 9 s by
+//! its own clock as well, since the database's may be set back. Every append of a process names the
 //! lease's epoch, and the log refuses it once the lease has passed on: the row saves work, the epoch is
 //! the fence.
 
 use std::time::Duration;
 
-use projections::{database::Database, lease_row::LeaseRow};
+use projections::{
+    database::Database,
+    lease_row::{Lease, LeaseRow},
+};
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
@@ -45,9 +49,10 @@ pub(crate) async fn act_while_held(
         return;
     }
     let (row, holder) = (LeaseRow::new(&database), random::uuid());
+    let mut seen = None;
     loop {
         // Looked at first: taking it takes the head lock, which others need.
-        let free_in = free_in(&row).await;
+        let free_in = free_in(&row, &mut seen).await;
         let asked_at = Instant::now();
         if free_in.is_zero()
             && let Ok(Some(lease)) = row.acquire(holder, PERIOD).await
@@ -76,16 +81,31 @@ pub(crate) async fn act_while_held(
     }
 }
 
-/// How long somebody else holds the lease at least.
-async fn free_in(row: &LeaseRow) -> Duration {
-    match row.current().await {
-        Ok(Some(lease)) => lease.remaining,
-        Ok(None) => Duration::ZERO,
+/// How long somebody else holds the lease at least. `seen` is the lease and since when it has been as it is.
+///
+/// A holder stops acting a period after it last asked for a renewal, by its own clock. So one that was seen to
+/// be the same for a whole period by ours has run out, even if the database's clock was set back since.
+async fn free_in(row: &LeaseRow, seen: &mut Option<(Lease, Instant)>) -> Duration {
+    let lease = match row.current().await {
+        Ok(Some(lease)) => lease,
+        Ok(None) => return Duration::ZERO,
         Err(error) => {
             tracing::debug!(%error, "the lease could not be looked at");
-            LOOK_PERIOD_MAX
+            return LOOK_PERIOD_MAX;
         }
+    };
+    let known = seen.filter(|(before, _)| lease.is_as_before(before));
+    let (_, since) = *seen.insert(known.unwrap_or_else(|| (lease, Instant::now())));
+    let left = PERIOD.saturating_sub(since.elapsed());
+    if !left.is_zero() || lease.remaining.is_zero() {
+        return lease.remaining.min(left);
     }
+    // Renewed after all, or the database is away: it is looked at again.
+    if !row.run_out(&lease).await.unwrap_or(false) {
+        return LOOK_PERIOD_MAX;
+    }
+    tracing::warn!("nobody renews the lease: the database's clock was set back");
+    Duration::ZERO
 }
 
 /// Renews the lease until it cannot be sure any more that it holds it.

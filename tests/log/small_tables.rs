@@ -27,6 +27,7 @@ on_both! {
     the_lease_has_one_holder_at_a_time
     a_lease_that_ran_out_passes_on_under_a_new_epoch
     a_released_lease_is_free_at_once
+    a_lease_that_was_renewed_is_not_had_run_out_for_what_was_seen_before
     a_replica_is_listed_while_it_says_that_it_runs
     open_intents_move_with_their_reader_and_with_no_other
 }
@@ -221,6 +222,22 @@ async fn a_released_lease_is_free_at_once(place: Place) {
     assert_eq!(row.current().await.unwrap().unwrap().remaining, Duration::ZERO);
     let next = row.acquire(id(2), PERIOD).await.unwrap().unwrap();
     assert_eq!(next.epoch, lease.epoch + 1);
+}
+
+async fn a_lease_that_was_renewed_is_not_had_run_out_for_what_was_seen_before(place: Place) {
+    let row = LeaseRow::new(&place.database().await);
+    let old = row.acquire(id(1), PERIOD).await.unwrap().unwrap();
+    assert!(row.current().await.unwrap().unwrap().is_as_before(&old));
+    let renewed = row.renew(id(1), old.epoch, 2 * PERIOD).await.unwrap().unwrap();
+    assert!(!renewed.is_as_before(&old));
+    assert!(!row.run_out(&old).await.unwrap());
+    assert!(row.current().await.unwrap().unwrap().is_as_before(&renewed));
+    assert_eq!(row.acquire(id(2), PERIOD).await.unwrap(), None);
+    assert!(row.run_out(&renewed).await.unwrap());
+    assert_eq!(row.renew(id(1), old.epoch, PERIOD).await.unwrap(), None, "its holder is told");
+    let next = row.acquire(id(2), PERIOD).await.unwrap().unwrap();
+    assert_eq!((next.holder, next.epoch), (id(2), old.epoch + 1));
+    assert!(!row.run_out(&renewed).await.unwrap(), "it is somebody else's");
 }
 
 async fn open_intents_move_with_their_reader_and_with_no_other(place: Place) {

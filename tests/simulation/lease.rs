@@ -1,10 +1,12 @@
-//! The lease passes on between two servers of one database, and the former holder has not heard of it yet.
+//! The lease passes on between two servers of one database, and the former holder has not heard of it yet; or the
+//! clock of the database is set back.
 
 use std::time::Duration;
 
 use actors::{random, system::System};
 use domain::{idea::Stage, ids::WorkspaceId};
-use projections::lease_row::LeaseRow;
+use projections::lease_row::{Lease, LeaseRow};
+use tokio::time::Instant;
 
 use crate::{
     story::until_running,
@@ -12,6 +14,11 @@ use crate::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// How long the lease lasts; it is renewed each 3 s.
+const PERIOD: Duration = Duration::from_secs(9);
+const N_RENEWALS: u32 = 4;
+/// In microseconds: an hour.
+const SET_BACK: i64 = 3_600_000_000;
 /// In microseconds since 1970.
 const LONG_AFTER_THIS: i64 = i64::MAX / 2;
 
@@ -49,10 +56,54 @@ async fn an_order_of_an_epoch_that_is_over_is_refused_and_given_again_in_the_nex
     world.keeps_its_promises().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_keeps_the_lease_however_often_the_clock_of_the_database_is_set_back() {
+    let world = World::new(Place::Postgres, 1).await;
+    world.until("the first one to act", async || world.system().is_acting()).await;
+    let before = current(&world).await;
+    let other = world.replica().await;
+    // Only how far the end is from the clock counts: this is what one sees that was set back.
+    let set_back = "UPDATE lease SET held_until = held_until + $1";
+    let mut n_set_back = 0;
+    world
+        .until("renewals for longer than a period", async || {
+            if current(&world).await.remaining <= PERIOD {
+                n_set_back += 1;
+                world.system().database.log().execute(set_back, (SET_BACK,)).await.unwrap();
+            }
+            n_set_back > N_RENEWALS
+        })
+        .await;
+    let after = current(&world).await;
+    assert_eq!((after.holder, after.epoch), (before.holder, before.epoch));
+    assert!(world.system().is_acting() && !other.is_acting());
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_is_gone_is_followed_though_the_clock_of_the_database_was_set_back() {
+    let world = World::new(Place::Postgres, 1).await;
+    world.until("the first one to act", async || world.system().is_acting()).await;
+    let (began, gone) = (Instant::now(), current(&world).await.epoch + 1);
+    put(&world, gone, LONG_AFTER_THIS).await;
+    world.until("the first one to give up", async || !world.system().is_acting()).await;
+    world.until("it to act again", async || world.system().is_acting()).await;
+    assert!(began.elapsed() >= PERIOD, "a holder that is there would not have given up before");
+    assert_eq!(current(&world).await.epoch, gone + 1, "whatever it may still do is refused");
+    let submitted = world.submit("say: it goes on").await;
+    assert_eq!(world.ended(submitted.idea).await, Stage::Done);
+    world.rest().await;
+    world.keeps_its_promises().await;
+}
+
+async fn current(world: &World) -> Lease {
+    LeaseRow::new(&world.system().database).current().await.unwrap().unwrap()
+}
+
 /// Has the lease of the world's own server run out until the other one has it, and the first one knows.
 async fn pass_on(world: &World, other: &System) {
     let database = &world.system().database;
-    let first = LeaseRow::new(database).current().await.unwrap().unwrap().holder;
+    let first = current(world).await.holder;
     world
         .until("the other one to act", async || {
             // What the other one has taken it keeps.
@@ -66,12 +117,17 @@ async fn pass_on(world: &World, other: &System) {
 /// Has the world's own server act once more in an epoch that is over, as one does that was stopped in it and goes
 /// on: it acts until its next look at the lease, which here finds nothing wrong.
 async fn act_again_in(world: &World, other: System, epoch: u64) {
-    put(world, epoch - 1, LONG_AFTER_THIS).await;
-    world.until("the other one to give up", async || !other.is_acting()).await;
+    world
+        .until("the other one to give up", async || {
+            // To somebody else each time: what stays as it is for long enough runs out.
+            put(world, epoch - 1, LONG_AFTER_THIS).await;
+            !other.is_acting()
+        })
+        .await;
     other.stop().await;
     put(world, epoch - 1, 0).await;
     world.until("the first one to act", async || world.system().is_acting()).await;
-    let lease = LeaseRow::new(&world.system().database).current().await.unwrap().unwrap();
+    let lease = current(world).await;
     assert_eq!((lease.epoch, world.system().lease_epoch()), (epoch, epoch));
 }
 
