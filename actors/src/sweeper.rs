@@ -250,7 +250,7 @@ impl Sweeper {
 
     /// When anything was recorded last, by the execution or in its conversation.
     async fn quiet_since(&self, row: &ExecutionRow) -> Result<Timestamp, SweepError> {
-        let events = execution_timeline::events(&self.database, row.id).await?;
+        let events = execution_timeline::events(&self.database, row).await?;
         let session = chat_transcript::find(&self.database, row.session).await?;
         let at = events.last().map_or(row.requested_at, |entry| entry.at);
         Ok(session.map_or(at, |session| at.max(session.updated_at)))

@@ -1,5 +1,8 @@
 //! Executions in detail: how far each has come, why it waits, what it brought about, and when.
 //!
+//! Names of branches and reasons are words, too. The tables forget them when the stream of an erased project names
+//! the execution; until then the queries keep them back, as soon as the ledger says that its key is destroyed.
+//!
 //! Read next: [`crate::event_index`] for everything that an execution involves, beyond its own stream.
 
 use domain::{
@@ -18,6 +21,7 @@ use uuid::Uuid;
 use crate::{
     columns::{self, json, name},
     database::Database,
+    erasure_ledger::ErasureLedger,
     error::DatabaseError,
     event_log::Position,
     projection::{Projection, Recorded, Writes},
@@ -52,6 +56,23 @@ pub struct ExecutionRow {
     pub checkpoint: Option<String>,
     pub requested_at: Timestamp,
     pub ended_at: Option<Timestamp>,
+}
+
+impl ExecutionRow {
+    /// Its words are gone, with the texts of its project. No other execution is without a repository.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.settings.repository.is_empty()
+    }
+
+    /// Leaves of it what the tables do when they forget it.
+    fn forget(&mut self) {
+        self.settings = erased_settings();
+        (self.reason, self.result, self.checkpoint) = (None, None, None);
+        for reason in self.steps.iter_mut().filter_map(|step| step.reason.as_mut()) {
+            columns::ERASED.clone_into(reason);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,23 +261,28 @@ pub async fn find(
         steps.push((step, row.text("reason")?, row.time("started_at")?));
     }
     found.steps = progress(found.state, found.ended_at, &steps);
+    if ErasureLedger::new(database).find(found.project.0).await?.is_some() {
+        found.forget();
+    }
     Ok(Some(found))
 }
 
 /// What its own stream recorded, in order.
 pub async fn events(
     database: &Database,
-    id: ExecutionId,
+    execution: &ExecutionRow,
 ) -> Result<Vec<TimelineEntry>, DatabaseError> {
     let list = "SELECT position, at, event, summary FROM execution_events
         WHERE execution = $1 ORDER BY position";
-    let rows = database.views().fetch_all(list, (id.0,)).await?;
+    let rows = database.views().fetch_all(list, (execution.id.0,)).await?;
+    let is_erased = execution.is_erased();
     let entry = |row: &SqlRow| {
+        let summary = if is_erased { columns::ERASED.to_owned() } else { row.text("summary")? };
         Ok(TimelineEntry {
             position: row.count("position")?,
             at: row.time("at")?,
             event: row.text("event")?,
-            summary: row.text("summary")?,
+            summary,
         })
     };
     rows.iter().map(entry).collect()

@@ -13,6 +13,7 @@ use projections::{
     chat_transcript::{self, AnsweredBy, ItemKind, SessionState, TurnEndKind},
     credential_list,
     database::Database,
+    erasure_ledger::{ErasureLedger, NO_HASH, PROJECT, SignedErasure},
     event_index,
     event_log::{Append, EventLog, FIRST_HASH, Hash, NewEvent, StreamId},
     execution_timeline::{self, ExecutionState, StepState},
@@ -22,13 +23,14 @@ use projections::{
 };
 use uuid::Uuid;
 
-use crate::support::{Place, id, metadata, on_both};
+use crate::support::{Place, id, metadata, now, on_both};
 
 on_both! {
     an_idea_that_is_being_executed_is_shown_everywhere
     an_idea_that_is_done_is_shown_everywhere
     an_idea_that_needs_input_and_is_cancelled_is_shown_everywhere
     what_a_lost_coding_agent_left_is_shown
+    an_execution_is_shown_without_words_as_soon_as_the_key_of_its_project_is_destroyed
     what_a_session_records_is_its_executions_at_once
     every_cut_gives_the_same_rows
     a_rebuild_of_every_read_model_gives_the_same_rows
@@ -198,7 +200,7 @@ async fn an_idea_that_is_being_executed_is_shown_everywhere(place: Place) {
     assert_eq!(found.steps[0].state, StepState::Active);
     assert_eq!(found.steps[6].state, StepState::Pending);
     assert_eq!(found.workspace, Some(WorkspaceId(of("workspace"))));
-    let events = execution_timeline::events(&database, execution).await.unwrap();
+    let events = execution_timeline::events(&database, &found).await.unwrap();
     let names: Vec<_> = events.iter().map(|event| event.event.as_str()).collect();
     assert_eq!(names, ["requested", "step_started", "waited", "placed"]);
 
@@ -363,9 +365,48 @@ async fn what_a_lost_coding_agent_left_is_shown(place: Place) {
     assert_eq!(session.state, SessionState::Working, "no permission is open any more");
 }
 
+/// The tables have not been told of it yet. They forget the same words then.
+async fn an_execution_is_shown_without_words_as_soon_as_the_key_of_its_project_is_destroyed(
+    place: Place,
+) {
+    let (database, log) = place.open().await;
+    let mut story = Story::default();
+    for part in [BEGIN, WORK, ASKED, CANCELLED] {
+        story.tell(&log, part).await;
+    }
+    let is_told = async || {
+        read_models::projector(&database, &log).catch_up().await.unwrap();
+        let execution = ExecutionId(of("execution"));
+        let found = execution_timeline::find(&database, execution).await.unwrap().unwrap();
+        let events = execution_timeline::events(&database, &found).await.unwrap();
+        (found, events)
+    };
+    let words = ["sam/greet-visitors", "because", "refs/sam/checkpoints", "/srv/git/shop"];
+    let told = is_told().await;
+    assert!(words.iter().all(|word| format!("{told:?}").contains(word)), "{told:#?}");
+    let entry = SignedErasure {
+        installation: id(1),
+        number: 1,
+        kind: PROJECT.to_owned(),
+        subject: the_project().0,
+        position: log.head().await.unwrap(),
+        previous: NO_HASH,
+        at: now(),
+        signature: [0; 64],
+    };
+    ErasureLedger::new(&database).destroy_key(&entry).await.unwrap();
+    let erased = is_told().await;
+    assert!(erased.0.is_erased() && erased.1.iter().all(|entry| entry.summary == "erased"));
+    assert!(!words.iter().any(|word| format!("{erased:?}").contains(word)), "{erased:#?}");
+    story.tell(&log, &["project streams_erased"]).await;
+    database.log().execute("DELETE FROM erasures", ()).await.unwrap();
+    assert_eq!(is_told().await, erased, "and nobody has to ask the ledger");
+}
+
 /// Everything that the queries show.
 async fn shown(database: &Database) -> String {
     let execution = ExecutionId(of("execution"));
+    let found = execution_timeline::find(database, execution).await.unwrap().unwrap();
     let workspaces = workspace_list::list(database).await.unwrap();
     let mut boot_logs = Vec::new();
     for workspace in &workspaces {
@@ -376,8 +417,8 @@ async fn shown(database: &Database) -> String {
         account_list::list(database).await.unwrap(),
         project_overview::list(database, owner()).await.unwrap(),
         idea_board::list(database, the_project()).await.unwrap(),
-        execution_timeline::find(database, execution).await.unwrap(),
-        execution_timeline::events(database, execution).await.unwrap(),
+        found,
+        execution_timeline::events(database, &found).await.unwrap(),
         chat_transcript::list(database, the_project()).await.unwrap(),
         chat_transcript::page(database, the_session(), None, 1_000).await.unwrap(),
         node_directory::list(database, owner()).await.unwrap(),

@@ -1,18 +1,21 @@
 //! Once a project is erased, the replay of what was done in it says so in the place of every word, with a server
-//! and without one.
+//! and without one. The destruction of its key is enough for that.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
-use tests::world::{Store, World, random};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::world::{PATIENCE, Store, World, random};
+use tokio::time::{Duration, Instant};
 
 use crate::command_line::{sam, text};
 
 /// In the idea, and so in the branch, the commit and the prompt; in the plan, in a file's name and in the answer.
 const SECRET: &str = "pelikan";
+const GLANCE: Duration = Duration::from_millis(40);
 
-#[tokio::test]
-async fn an_execution_of_an_erased_project_is_replayed_without_a_word_of_it() -> Result<()> {
-    let mut world = World::start("without-words", Store::Sqlite).await?;
+/// A world in which the secret was told: the execution, and the position of its end.
+async fn told(name: &str) -> Result<(World, String, String)> {
+    let world = World::start(name, Store::Sqlite).await?;
     let wish = format!("plan: feed the {SECRET}; rest\nwrite {SECRET}.md: fed\nsay: The {SECRET}.");
     let execution = world.submit(random(), &wish).await?.to_string();
     let path = format!("executions/{execution}/timeline");
@@ -21,12 +24,17 @@ async fn an_execution_of_an_erased_project_is_replayed_without_a_word_of_it() ->
     for told in replayed(&world, &execution, &done).await? {
         ensure!(told.contains(SECRET), "or there is nothing to erase: {told}");
     }
+    Ok((world, execution, done))
+}
 
+#[tokio::test]
+async fn an_execution_of_an_erased_project_is_replayed_without_a_word_of_it() -> Result<()> {
+    let (mut world, execution, done) = told("without-words").await?;
     let project = world.project.to_string();
     let erased = sam(&world, &["projects", "erase", &project, "--confirm", "Story"]).await?;
     ensure!(erased.status.success(), "{}", text(&erased.stderr));
     is_without_words(&world, &execution, &done).await?;
-    let told = world.server()?.get(&path).await?;
+    let told = world.server()?.get(&format!("executions/{execution}/timeline")).await?;
     ensure!(!told.to_string().contains(SECRET), "{told:#}");
     let told = world.server()?.get(&format!("executions/{execution}/at/{done}")).await?;
     ensure!(!told.to_string().contains(SECRET), "{told:#}");
@@ -38,6 +46,28 @@ async fn an_execution_of_an_erased_project_is_replayed_without_a_word_of_it() ->
     world.kill().await?;
     is_without_words(&world, &execution, &done).await?;
     world.resume().await?;
+    world.end().await
+}
+
+/// The server is killed before it could tell its read models of it.
+#[tokio::test]
+async fn an_execution_is_replayed_without_a_word_as_soon_as_its_key_is_destroyed() -> Result<()> {
+    let (mut world, execution, done) = told("without-key").await?;
+    world.kill().await?;
+    world.resume_with(&[("SAM_CRASH_POINT", "erasure.after_destroyed")]).await?;
+    let project = format!("projects/{}", world.project);
+    let confirm = json!({ "confirm": "Story" });
+    // It may be cut off by the kill.
+    let _ = world.server()?.ask(Method::DELETE, &project, Some(&confirm)).await;
+    let deadline = Instant::now() + PATIENCE;
+    while !world.server_mut()?.is_dead() {
+        ensure!(Instant::now() < deadline, "it is not killed: {}", world.server()?.said());
+        tokio::time::sleep(GLANCE).await;
+    }
+    is_without_words(&world, &execution, &done).await?;
+    world.resume().await?;
+    world.until(&project, |project| project["isErased"] == true).await?;
+    is_without_words(&world, &execution, &done).await?;
     world.end().await
 }
 

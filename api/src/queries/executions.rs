@@ -139,7 +139,7 @@ pub(crate) async fn execution(
     server: Data<Server>,
 ) -> Result<Json<Execution>, Problem> {
     let row = access::execution(&server, &caller, ExecutionId(id.0)).await?;
-    let events = execution_timeline::events(server.database(), row.id).await?;
+    let events = execution_timeline::events(server.database(), &row).await?;
     let result = match &row.result {
         Some(result) => Some(published(&server, result).await?),
         None => None,

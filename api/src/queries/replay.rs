@@ -165,7 +165,7 @@ impl Source<'_> {
             return Err(Problem::missing(detail));
         };
         let states = replay::states_at(self.log, &Involved::of(row), position).await?;
-        let is_erased = self.is_erased(row).await?;
+        let is_erased = row.is_erased();
         let aggregate = |state: replay::StateAt| {
             // A machine has no texts.
             let is_erased = is_erased && state.stream.kind != "node";
@@ -201,7 +201,7 @@ impl Source<'_> {
         position: Position,
     ) -> Result<Verification, Problem> {
         let verified = replay::verify_execution(self.log, &Involved::of(row), position).await?;
-        let is_erased = self.is_erased(row).await?;
+        let is_erased = row.is_erased();
         // Names of branches and reasons are words, too.
         let shown = |value| if is_erased { Value::from(ERASED) } else { value };
         let difference = |difference: replay::Difference| Difference {
@@ -233,12 +233,5 @@ impl Source<'_> {
             not_decided: verified.not_decided.into_iter().map(not_decided).collect(),
             differences: verified.differences.into_iter().map(difference).collect(),
         })
-    }
-
-    /// Texts of a project die together, with its key: the first message stands for all of them.
-    async fn is_erased(&self, row: &ExecutionRow) -> Result<bool, Problem> {
-        let session = projections::chat_transcript::find(self.database, row.session).await?;
-        let Some(title) = session.and_then(|session| session.title) else { return Ok(false) };
-        Ok(self.sealing.texts(&[title.id]).await?.is_empty())
     }
 }

@@ -17,7 +17,6 @@ use projections::{
     database::Database,
     event_log::{self, EventLog, Position},
     execution_timeline::ExecutionRow,
-    project_overview,
     timeline::{self as folded, EntryKind, PhaseName},
 };
 use serde::{Deserialize, Serialize};
@@ -195,9 +194,8 @@ impl Source<'_> {
             entries.push(document(entry, &names));
         }
         let mut phases: Vec<_> = account.phases.into_iter().map(TimelinePhase::from).collect();
-        let project = project_overview::find(self.database, row.project).await?;
-        if project.is_some_and(|project| project.is_erased()) {
-            entries.iter_mut().for_each(|entry| ERASED.clone_into(&mut entry.summary));
+        if row.is_erased() {
+            entries.iter_mut().for_each(forget);
             phases.iter_mut().for_each(|phase| phase.reason = None);
         }
         Ok(Timeline {
@@ -243,6 +241,12 @@ impl Source<'_> {
         };
         Ok(commits.into_iter().map(entry).collect())
     }
+}
+
+/// Takes out the words of an entry: names of branches and reasons stand in the events themselves.
+fn forget(entry: &mut TimelineEntry) {
+    ERASED.clone_into(&mut entry.summary);
+    entry.problem.iter_mut().for_each(|problem| ERASED.clone_into(problem));
 }
 
 fn document(entry: folded::Entry, names: &ActorNames) -> TimelineEntry {
