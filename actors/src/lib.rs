@@ -37,6 +37,7 @@ pub mod settings;
 pub mod sign_in;
 pub mod signed_heads;
 pub mod signing;
+mod silence;
 pub mod submit_idea;
 pub mod sweeper;
 pub mod system;

@@ -27,7 +27,6 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    clock::SharedClock,
     dispatcher::DispatchError,
     intent_runner::{Occasion, Runner},
     process_actor::pending::Pending,
@@ -109,24 +108,17 @@ pub(crate) struct ProcessReader<P: Process> {
     checkpoints: Checkpoints,
     open_intents: OpenIntents,
     runner: Runner<P>,
-    clock: SharedClock,
     name: String,
     kind: PhantomData<P>,
 }
 
 impl<P: Process> ProcessReader<P> {
-    pub(crate) fn new(
-        log: &EventLog,
-        database: &Database,
-        clock: &SharedClock,
-        runner: Runner<P>,
-    ) -> Self {
+    pub(crate) fn new(log: &EventLog, database: &Database, runner: Runner<P>) -> Self {
         Self {
             log: log.clone(),
             checkpoints: Checkpoints::new(database),
             open_intents: OpenIntents::new(database),
             runner,
-            clock: clock.clone(),
             name: format!("process {}", P::TYPE),
             kind: PhantomData,
         }
@@ -139,7 +131,7 @@ impl<P: Process> ProcessReader<P> {
                 Ok(reading) => break reading,
                 Err(error) => {
                     tracing::warn!(process = P::TYPE, %error, "taking up its intents is tried again");
-                    self.clock.pause(RETRY_PERIOD).await;
+                    tokio::time::sleep(RETRY_PERIOD).await;
                 }
             }
         };

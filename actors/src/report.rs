@@ -171,8 +171,8 @@ impl Desk {
                 Err(error) => {
                     tracing::error!(number, %error, "a report cannot be recorded");
                     if !matches!(error, DispatchError::Damaged { .. }) {
-                        // Not acknowledged: it comes again when the log works again.
-                        return;
+                        // Not acknowledged: it comes again when its agent connects again.
+                        return self.expect_again(reporter.journal, number);
                     }
                     break;
                 }
@@ -259,6 +259,13 @@ impl Desk {
             progress.received = progress.received.max(number);
             is_news
         })
+    }
+
+    /// It is news once more, with those after it, of which none can be acknowledged without it.
+    fn expect_again(&self, journal: JournalId, number: u64) {
+        self.progress(journal, |progress| {
+            progress.received = progress.received.min(number.saturating_sub(1))
+        });
     }
 
     fn done(&self, journal: JournalId, number: u64) {

@@ -10,7 +10,7 @@ use std::{
     any::Any,
     collections::{BTreeSet, HashMap},
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -61,6 +61,8 @@ pub const AWAY_MAX: TimeDelta = TimeDelta::minutes(15);
 pub const QUIET_MAX: TimeDelta = TimeDelta::hours(26);
 /// How long one that was cancelled for that may go on recording nothing.
 const CANCEL_MAX: TimeDelta = TimeDelta::hours(1);
+/// How long the read models may need to show what is in the log.
+const SHOWN_PERIOD_MAX: Duration = Duration::from_secs(10);
 /// How long an agent may take to look for what belongs to nothing.
 const LEFTOVERS_PERIOD_MAX: Duration = Duration::from_secs(120);
 
@@ -141,42 +143,67 @@ struct Seen {
 impl Sweeper {
     /// Sweeps for ever.
     async fn run(self) {
+        let mut changes = self.links.changes();
+        let mut pause = self.clock.pause(SWEEP_PERIOD);
         loop {
-            self.clock.pause(SWEEP_PERIOD).await;
-            self.sweep().await;
+            // At once for whoever comes back without its memory: later there may be sessions that it does know.
+            alone("lost machines", self.lost_machines()).await;
+            tokio::select! {
+                () = &mut pause => {
+                    self.sweep().await;
+                    pause = self.clock.pause(SWEEP_PERIOD);
+                }
+                // It cannot end before `self`, which holds the sender.
+                _ = changes.changed() => {}
+            }
         }
     }
 
     async fn sweep(&self) {
-        alone("lost machines", self.lost_machines()).await;
         alone("overdue executions", self.overdue()).await;
         alone("leftovers", self.leftovers()).await;
     }
 
     /// What was relayed from a machine that is gone is recorded, and its sessions are told.
     async fn lost_machines(&self) -> Result<(), SweepError> {
-        let Some(reason) = self.loss() else { return Ok(()) };
+        let Some((reason, journal)) = self.loss() else { return Ok(()) };
+        // Tables that are behind do not know the newest sessions: then the next look will do.
+        let head = self.log.head().await?;
+        let mut projected = self.projected.clone();
+        let is_shown = tokio::time::timeout(SHOWN_PERIOD_MAX, projected.wait_for(|at| *at >= head));
+        if !is_shown.await.is_ok_and(|shown| shown.is_ok()) {
+            return Ok(());
+        }
         for execution in execution_timeline::list_under_way(&self.database).await? {
             let row = execution_timeline::find(&self.database, execution).await?;
             let Some(row) = row.filter(|row| row.node == Some(self.node)) else { continue };
             self.lost_session(row.session, execution, reason).await?;
         }
+        // Only now: what failed is to be done again.
+        if let Some(journal) = journal {
+            self.seen().journals.insert(self.node, journal);
+        }
         Ok(())
     }
 
-    /// Why everything that ran on the machine is lost, if it is.
-    fn loss(&self) -> Option<&'static str> {
+    /// Why everything that ran on the machine is lost, if it is; and the memory that its agent has instead.
+    fn loss(&self) -> Option<(&'static str, Option<JournalId>)> {
         let now = self.clock.now();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         let Some(health) = self.links.health(self.node) else {
             let since = *seen.away.entry(self.node).or_insert(now);
             let since = self.links.last_heard_at(self.node).unwrap_or(since);
-            return (now - since >= AWAY_MAX).then_some("the machine has been away for too long");
+            let is_lost = now - since >= AWAY_MAX;
+            return is_lost.then_some(("the machine has been away for too long", None));
         };
         seen.away.remove(&self.node);
-        let before = seen.journals.insert(self.node, health.hello.journal);
-        let is_new = before.is_some_and(|before| before != health.hello.journal);
-        is_new.then_some("the machine came back without its memory")
+        let journal = health.hello.journal;
+        let is_new = *seen.journals.entry(self.node).or_insert(journal) != journal;
+        is_new.then_some(("the machine came back without its memory", Some(journal)))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn lost_session(

@@ -16,7 +16,10 @@ use projections::{
     read_models,
 };
 
-use crate::world::{Place, World, on_both};
+use crate::{
+    story::until_running,
+    world::{Place, World, on_both},
+};
 
 on_both! {
     what_a_lost_machine_had_said_is_kept_and_marked_as_cut_off
@@ -110,7 +113,11 @@ async fn what_a_lost_machine_had_said_is_kept_and_marked_as_cut_off(place: Place
             page.iter().any(is_truncated)
         })
         .await;
-    assert!(world.system().hub.follow(session).open.is_empty(), "nothing is open any more");
+    world
+        .until("nothing to be open any more", async || {
+            world.system().hub.follow(session).open.is_empty()
+        })
+        .await;
     world.machine.found();
     parks(&world, &submitted).await;
     assert_eq!(recorded(&world, session).await, expected, "and nothing twice");
@@ -124,16 +131,10 @@ fn is_truncated(item: &Item) -> bool {
 async fn a_machine_that_comes_back_without_its_memory_is_a_lost_one(place: Place) {
     let world = World::new(place, 3).await;
     let (submitted, session) = relayed(&world).await;
-    // One sweep has seen it as it was.
-    for _ in 0..6 {
-        world.clock.advance(MINUTE);
-        tokio::task::yield_now().await;
-    }
-    world.machine.leave_container(WorkspaceId(actors::random::uuid()));
-    wait_for(&world, "the first sweep", async || world.machine.workspaces().len() == 1).await;
     world.machine.lose();
     world.machine.found();
-    wait_for(&world, "the loss", async || recorded(&world, session).await.len() > 3).await;
+    // Before it is time for a sweep: until then it may have got new work.
+    world.until("the loss", async || recorded(&world, session).await.len() > 3).await;
     let last = recorded(&world, session).await.pop().unwrap();
     assert_eq!(last, "the machine came back without its memory");
     parks(&world, &submitted).await;
@@ -181,7 +182,7 @@ async fn an_execution_whose_deadline_was_lost_is_cancelled(place: Place) {
 async fn containers_that_belong_to_nothing_are_removed(place: Place) {
     let world = World::new(place, 3).await;
     let submitted = world.submit("hang").await;
-    world.until("the container", async || world.machine.workspaces().len() == 1).await;
+    until_running(&world, submitted.execution.unwrap()).await;
     let own = world.machine.workspaces();
     world.machine.leave_container(WorkspaceId(actors::random::uuid()));
     wait_for(&world, "the sweep", async || world.machine.workspaces() == own).await;

@@ -18,6 +18,7 @@ use crate::{
     clock::SharedClock,
     live_hub::LiveHub,
     report::{Reporter, Reports},
+    silence::Silence,
 };
 
 /// Longest frame either way: a prompt, or a result with its diff.
@@ -114,9 +115,10 @@ impl Reception {
         mut outgoing: tokio::sync::mpsc::Receiver<ControlFrame>,
         mut acknowledged: watch::Receiver<u64>,
     ) -> Result<(), LinkError> {
+        let mut silence = Silence::new(SILENCE_PERIOD_MAX);
         loop {
             tokio::select! {
-                frame = tokio::time::timeout(SILENCE_PERIOD_MAX, socket.next()) => {
+                frame = silence.broken_by(socket.next()) => {
                     let frame = frame.map_err(|_| LinkError::Silent)?;
                     let Some(frame) = received(frame)? else { continue };
                     self.take(reporter, frame).await?;

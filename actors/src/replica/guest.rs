@@ -35,6 +35,7 @@ use crate::{
         frames::{GuestFrame, HomeFrame},
         home::{BEAT_PERIOD, SILENCE_PERIOD_MAX, receive_all},
     },
+    silence::Silence,
     tasks::Tasks,
 };
 
@@ -138,9 +139,13 @@ impl Homes {
         self.shared.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Whoever waits sees the end of the channel, and asks again.
-    fn disconnect(&self, home: Uuid) {
-        self.lock().remove(&home);
+    /// Whoever waits sees the end of the channel, and asks again. A newer connection to the same home stays.
+    fn disconnect(&self, home: Uuid, frames: &mpsc::Sender<GuestFrame>) {
+        let mut connected = self.lock();
+        if connected.get(&home).is_some_and(|one| one.frames.same_channel(frames)) {
+            connected.remove(&home);
+        }
+        drop(connected);
         self.shared.changes.send_modify(|changes| *changes += 1);
     }
 
@@ -247,7 +252,7 @@ struct Talk<'a> {
 
 impl Drop for Talk<'_> {
     fn drop(&mut self) {
-        self.caller.homes.disconnect(self.home);
+        self.caller.homes.disconnect(self.home, &self.out);
         for (node, number) in self.attached().drain() {
             self.caller.links.detach(node, number);
         }
@@ -267,9 +272,10 @@ impl Talk<'_> {
     ) -> io::Result<()> {
         let mut beat = tokio::time::interval(BEAT_PERIOD);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silence = Silence::new(SILENCE_PERIOD_MAX);
         loop {
             tokio::select! {
-                frame = tokio::time::timeout(SILENCE_PERIOD_MAX, incoming.recv()) => {
+                frame = silence.broken_by(incoming.recv()) => {
                     let frame = frame.map_err(|_| io::ErrorKind::TimedOut)?;
                     self.take(frame.ok_or(io::ErrorKind::UnexpectedEof)??);
                 }

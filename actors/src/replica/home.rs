@@ -22,6 +22,7 @@ use crate::{
         channel::{self, End, FRAME_BYTES_MAX, HELLO_BYTES_MAX, Receiver, Sender},
         frames::{GuestFrame, HomeFrame},
     },
+    silence::Silence,
     tasks::Tasks,
 };
 
@@ -31,9 +32,9 @@ const FRAMES_WAITING_MAX: usize = 1024;
 /// How many followed sessions one replica may have at once, over all of its browsers.
 const FOLLOWED_MAX: usize = 4096;
 const GREETING_PERIOD_MAX: Duration = Duration::from_secs(5);
-/// Both ends say something this often; three times nothing means that nobody is there.
+/// Both ends say something this often; several times nothing means that nobody is there.
 pub(super) const BEAT_PERIOD: Duration = Duration::from_secs(2);
-pub(super) const SILENCE_PERIOD_MAX: Duration = Duration::from_secs(7);
+pub(super) const SILENCE_PERIOD_MAX: Duration = Duration::from_secs(15);
 const ACCEPT_RETRY_PERIOD: Duration = Duration::from_millis(100);
 
 /// What a home answers with.
@@ -112,9 +113,10 @@ impl Home {
         let mut changes = self.links.changes();
         let mut beat = tokio::time::interval(BEAT_PERIOD);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silence = Silence::new(SILENCE_PERIOD_MAX);
         loop {
             tokio::select! {
-                frame = tokio::time::timeout(SILENCE_PERIOD_MAX, incoming.recv()) => {
+                frame = silence.broken_by(incoming.recv()) => {
                     let frame = frame.map_err(|_| io::ErrorKind::TimedOut)?;
                     conversation.take(frame.ok_or(io::ErrorKind::UnexpectedEof)??);
                 }

@@ -179,9 +179,9 @@ impl Acting {
         // States of processes are short, and never kept.
         let streams = Streams::new(&self.log, &self.arbiter, u64::MAX);
         let runner = Runner::<P>::new(tools.clone(), streams);
-        let (log, database, clock) = (self.log.clone(), self.database.clone(), self.clock.clone());
-        tools.tasks.keep(P::TYPE, move || {
-            ProcessReader::new(&log, &database, &clock, runner.clone()).run()
-        });
+        let (log, database) = (self.log.clone(), self.database.clone());
+        tools
+            .tasks
+            .keep(P::TYPE, move || ProcessReader::new(&log, &database, runner.clone()).run());
     }
 }
