@@ -317,7 +317,7 @@ async fn heads_are_made_over_what_is_new_and_nothing_else(place: Place) {
     // Four events are enough for a head before its period is over; the clock stands still.
     audited.append(4).await;
     let heads = SignedHeads::new(&audited.database);
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(120);
     while heads.newest().await.unwrap().is_none_or(|(_, head)| head.position < 4) {
         assert!(tokio::time::Instant::now() < deadline, "no head after four events");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -275,8 +275,15 @@ async fn a_busy_project_does_not_hold_up_a_quiet_one(place: Place) {
     let busy = futures_util::future::join_all(busy);
     let quiet = async {
         // Polled after all of the busy ones, so it stands at the end of the queue.
+        let mut appending = std::pin::pin!(log.append(quiet));
+        let polled = futures_util::poll!(appending.as_mut());
+        // Read once it is handed over: however long this thread is kept from going on, nothing comes between.
         let head = *log.watch().borrow();
-        (head, log.append(quiet).await.unwrap().position)
+        let appended = match polled {
+            std::task::Poll::Ready(appended) => appended,
+            std::task::Poll::Pending => appending.await,
+        };
+        (head, appended.unwrap().position)
     };
     // Without tokio's budget, which would hold back most of the busy ones and the quiet one.
     let both = tokio::task::unconstrained(futures_util::future::join(busy, quiet));
@@ -304,7 +311,7 @@ async fn the_watch_shows_appends_of_another_process(place: Place) {
     let mut writer = Writer::new(1);
     let position = writer.append(&other, 2).await.unwrap().position;
     let waited =
-        tokio::time::timeout(Duration::from_secs(5), head.wait_for(|head| *head >= position));
+        tokio::time::timeout(Duration::from_secs(60), head.wait_for(|head| *head >= position));
     waited.await.expect("a notification or the poll").unwrap();
 }
 
@@ -336,8 +343,8 @@ async fn a_caller_that_goes_away_does_not_cut_its_append(place: Place) {
     let (_database, log) = place.open().await;
     let writer = Writer::new(1);
     let mut append = Box::pin(log.append(writer.command(id(100), 2)));
-    // Polled once, which hands it over, and then dropped.
-    assert!(futures_util::poll!(&mut append).is_pending());
+    // Polled once, which hands it over, and then dropped. It may have been quick enough to be answered.
+    let _ = futures_util::poll!(&mut append);
     drop(append);
     let mut head = log.watch();
     head.wait_for(|head| *head == 2).await.unwrap();

@@ -50,6 +50,10 @@ const FOUND_AS: [(&str, &[Invariant]); 8] = [
 const STREAMS: u128 = 3;
 const COMMANDS_PER_WRITER: u64 = 6;
 const DYING_PROJECTORS: usize = 2;
+/// What a process that is gone holds locked is free long before.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Some bugs are found only where the process dies in time, which a busy machine may prevent.
+const ROUNDS_MAX: usize = 3;
 /// How often what is stale may be decided again.
 const DECISIONS_MAX: usize = 200;
 
@@ -269,7 +273,7 @@ fn die_while_projecting(place: &Place) {
                 tokio::task::yield_now().await;
             }
         };
-        let _ = tokio::time::timeout(Duration::from_secs(5), has_written).await;
+        let _ = tokio::time::timeout(PATIENCE, has_written).await;
         std::mem::forget((database, log, projector));
     });
     runtime.shutdown_background();
@@ -285,7 +289,7 @@ async fn judge(place: &Place, notes: &Notes) -> Vec<Violation> {
     let head = log.head().await.unwrap();
     let mut projected = running.projected();
     let caught_up = projected.wait_for(|position| *position >= head);
-    let is_caught_up = tokio::time::timeout(Duration::from_secs(10), caught_up).await.is_ok();
+    let is_caught_up = tokio::time::timeout(PATIENCE, caught_up).await.is_ok();
     violations.extend(read_side(&database).await);
     if is_caught_up {
         for (name, _) in tables {
@@ -354,23 +358,30 @@ fn suffer_with(bug: &str) -> std::process::Output {
         .unwrap()
 }
 
+/// What a run said that did not find a bug.
+fn missed(bug: &str, invariants: &[Invariant]) -> Option<String> {
+    let output = suffer_with(bug);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    let names =
+        |invariant: &Invariant| said.contains(&format!("{} {invariant:?}: ", invariant.number()));
+    let is_found = !output.status.success()
+        && said.contains("the oracle found")
+        && invariants.iter().any(names);
+    (!is_found).then_some(said)
+}
+
 #[test]
 fn each_planted_bug_is_found() {
     assert_eq!(FOUND_AS.map(|(bug, _)| bug), planted_bug::BUGS, "each bug has its promise");
     let missed: Vec<String> = FOUND_AS
         .iter()
         .filter_map(|(bug, invariants)| {
-            let output = suffer_with(bug);
-            let said = String::from_utf8_lossy(&output.stderr).into_owned()
-                + &String::from_utf8_lossy(&output.stdout);
-            let names = |invariant: &Invariant| {
-                said.contains(&format!("{} {invariant:?}: ", invariant.number()))
-            };
-            let is_found = !output.status.success()
-                && said.contains("the oracle found")
-                && invariants.iter().any(names);
+            let missed: Vec<String> =
+                (0..ROUNDS_MAX).map_while(|_| missed(bug, invariants)).collect();
+            let is_found = missed.len() < ROUNDS_MAX;
             println!("{bug}: {}", if is_found { "found" } else { "missed" });
-            (!is_found).then(|| format!("{bug} is missed:\n{said}"))
+            (!is_found).then(|| format!("{bug} is missed:\n{}", missed.join("\n\n")))
         })
         .collect();
     assert!(missed.is_empty(), "{}", missed.join("\n\n"));

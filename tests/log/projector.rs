@@ -449,7 +449,7 @@ async fn two_projectors_do_not_write_twice(place: Place) {
     }
     for running in [&one, &two] {
         let caught_up = running.projected();
-        let caught_up = tokio::time::timeout(Duration::from_secs(20), async move {
+        let caught_up = tokio::time::timeout(Duration::from_secs(60), async move {
             let mut projected = caught_up;
             projected.wait_for(|projected| *projected >= head).await.map(|position| *position)
         });

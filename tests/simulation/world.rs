@@ -50,7 +50,7 @@ use tokio::sync::watch;
 
 const VERSION: &str = "simulated 1";
 /// Real time for something that takes milliseconds; only a failure waits that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PROCESSES: [&str; 7] = [
     "run_execution",
     "open_workspace",

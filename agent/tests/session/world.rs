@@ -35,7 +35,7 @@ use tokio::{
 use uuid::Uuid;
 
 /// No test waits longer for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A machine with one workspace.
 pub(crate) struct World {

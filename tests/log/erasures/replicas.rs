@@ -41,7 +41,7 @@ on_both! {
 }
 
 /// Real time for something that takes a second or two; only a failure waits that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const VERSION: &str = "simulated 1";
 
 async fn what_is_signed_is_copied_once_and_nothing_is_taken_out(place: Place) {

@@ -33,8 +33,9 @@ on_both! {
 const VIEWS_FILE: &str = "views.db";
 /// Of SQLite, unless it is told otherwise.
 const PAGE_BYTES: usize = 4096;
-/// What a replica that was stopped may hold locked is free by then.
-const FREE_WITHIN: Duration = Duration::from_secs(9);
+/// What a replica that was stopped may hold locked is free by then: PostgreSQL ends it after 5 s, and a busy
+/// machine needs its time.
+const FREE_WITHIN: Duration = Duration::from_secs(30);
 
 async fn checkpoint(database: &Database, name: &str) -> Checkpoint {
     Checkpoints::new(database).get(name).await.unwrap().unwrap()
