@@ -23,6 +23,7 @@ use crate::{
     error::DatabaseError,
     event_log::{
         appender::{Appender, Submitted, Told},
+        bell::Bell,
         latency::Latencies,
         store::Store,
         tail::Tail,
@@ -35,6 +36,7 @@ use crate::{
 mod append;
 mod appender;
 mod batch;
+mod bell;
 mod fair_queue;
 mod hash;
 mod heads;
@@ -94,6 +96,7 @@ pub struct EventLog {
 struct Shared {
     pool: SqlPool,
     submit: mpsc::Sender<Submitted>,
+    bell: Arc<Bell>,
     wake: Wake,
     tail: Tail,
     tasks: Tasks,
@@ -113,7 +116,8 @@ impl EventLog {
         let (failed, failure) = watch::channel(None);
         let tail = Tail::default();
         let told = Told { wake: wake.clone(), tail: tail.clone(), failure: failed.clone() };
-        let appender = Appender::new(store, submitted, told, options.retry_max);
+        let bell = Arc::new(Bell::default());
+        let appender = Appender::new(store, submitted, Arc::clone(&bell), told, options.retry_max);
         tasks.start_thread("appender", appender.run(tasks.stopped())).map_err(sqlx::Error::from)?;
         let listen = wake::listen(pool.clone(), wake.clone());
         tasks.start("wake", task::until(tasks.stopped(), listen));
@@ -127,6 +131,7 @@ impl EventLog {
             shared: Arc::new(Shared {
                 pool,
                 submit,
+                bell,
                 wake,
                 tail,
                 tasks,
@@ -147,6 +152,7 @@ impl EventLog {
         if self.shared.submit.send(submitted).await.is_err() {
             return Err(AppendError::Failed { reason: "the log is closed".into() });
         }
+        self.shared.bell.come();
         // The appender answers everything it took; it drops a reply only when it dies itself.
         let answer = answer.await.unwrap_or_else(|_| {
             Err(AppendError::Failed { reason: "the appender died; the outcome is unknown".into() })

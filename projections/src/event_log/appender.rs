@@ -7,7 +7,7 @@
 //! taking the head lock waits for the old transaction to end, and what that one recorded is found by
 //! command id. When the storage itself fails, nothing is acknowledged ever again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -20,6 +20,7 @@ use crate::{
         AppendError, Appended,
         append::describe,
         batch::Prepared,
+        bell::Bell,
         fair_queue::{FairQueue, Limits, Taken, Weight},
         store::{CommitError, Outcomes, Store},
         tail::Tail,
@@ -45,6 +46,8 @@ const REST_MAX: Duration = Duration::from_millis(50);
 const GATHER_APPENDS_MIN: usize = 8;
 /// Which part of the commit's own time they are waited for at most.
 const GATHER_SHARE: u32 = 2;
+/// A commit that took as long as a server was away says nothing about when its callers come again.
+const GATHER_MAX: Duration = Duration::from_millis(20);
 
 /// How many appends are taken out of the channel at most; the rest waits in it, and then at the door.
 const WAITING_MAX: usize = 4096;
@@ -74,6 +77,7 @@ pub(super) struct Told {
 pub(super) struct Appender {
     store: Store,
     submitted: mpsc::Receiver<Submitted>,
+    bell: Arc<Bell>,
     queue: FairQueue<Submitted>,
     told: Told,
     retry_max: Duration,
@@ -85,11 +89,12 @@ impl Appender {
     pub(super) fn new(
         store: Store,
         submitted: mpsc::Receiver<Submitted>,
+        bell: Arc<Bell>,
         told: Told,
         retry_max: Duration,
     ) -> Self {
         let queue = FairQueue::new();
-        Self { store, submitted, queue, told, retry_max, is_away: false }
+        Self { store, submitted, bell, queue, told, retry_max, is_away: false }
     }
 
     /// Appends until `stopped`, and then what is still queued.
@@ -123,7 +128,7 @@ impl Appender {
             let rest = (commit_took * REST_SHARE).min(REST_MAX);
             self.queue.rest(over_share, Instant::now() + rest);
             if n_appends >= GATHER_APPENDS_MIN && commit_took >= self.store.long_commit() {
-                self.gather(n_appends, commit_took / GATHER_SHARE).await;
+                self.gather(n_appends, (commit_took / GATHER_SHARE).min(GATHER_MAX)).await;
             }
         }
     }
@@ -141,17 +146,28 @@ impl Appender {
         }
     }
 
-    /// Waits for as many appends as were just answered, besides those that wait already.
+    /// Waits for as many appends as were just answered, besides those that wait already. This thread is woken once
+    /// for all of them.
     async fn gather(&mut self, n_answered: usize, period_max: Duration) {
         let until = Instant::now() + period_max;
         self.enqueue_waiting();
         let n_expected = (self.queue.len() + n_answered).min(WAITING_MAX);
         while self.queue.len() < n_expected {
-            match tokio::time::timeout_at(until, self.submitted.recv()).await {
-                Ok(Some(submitted)) => self.enqueue(submitted),
-                Ok(None) | Err(_) => return,
+            let n_before = self.queue.len();
+            // A full channel holds the others up at the door.
+            self.bell.set((n_expected - n_before).min(self.submitted.max_capacity()));
+            self.enqueue_waiting();
+            if self.queue.len() > n_before {
+                // They came before it was set, and are not counted.
+                continue;
+            }
+            let is_late = tokio::time::timeout_at(until, self.bell.rung()).await.is_err();
+            self.enqueue_waiting();
+            if is_late {
+                break;
             }
         }
+        self.bell.set(0);
     }
 
     fn enqueue_waiting(&mut self) {
