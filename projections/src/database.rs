@@ -337,7 +337,9 @@ async fn migrate(
 }
 
 async fn open_sqlite_log(file: &Path) -> Result<SqlPool, DatabaseError> {
-    open_sqlite(sqlite_options(file, SqliteSynchronous::Full, LOG_WRITE_AHEAD_PAGES)).await
+    let options = sqlite_options(file, SqliteSynchronous::Full, LOG_WRITE_AHEAD_PAGES);
+    // Else a commit of many rows makes and removes a file, in which SQLite notes how to undo a statement.
+    open_sqlite(options.pragma("temp_store", "memory")).await
 }
 
 async fn open_sqlite_file(

@@ -43,27 +43,42 @@ const LOOK_UP: &str = "
     ORDER BY asked.n";
 
 /// Moves the head, and with it writes all rows; answers with no row, and writes none, if the head was
-/// not where it was believed to be.
-const APPEND: &str = "
+/// not where it was believed to be. The rows that win have all the positions behind it, in their order.
+macro_rules! append {
+    ($($more:literal)?) => {
+        concat!(
+            "
     WITH head AS (
-        UPDATE log_head SET position = $16 WHERE id = 1 AND position = $17 AND epoch = $18
+        UPDATE log_head SET position = $1 WHERE id = 1 AND position = $2 AND epoch = $3
         RETURNING id
     ), recorded AS (
         INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type,
             event_version, payload, metadata, command_id, command_ordinal, hash)
-        SELECT row.position, kind, row.id, sequence, type, version, payload::json, metadata::json,
-            command, ordinal, hash
-        FROM head, UNNEST($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[],
-            $6::text[], $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::bytea[])
-            AS row (position, kind, id, sequence, type, version, payload, metadata, command,
-                ordinal, hash)
-    ), stored AS (
+        SELECT $2::bigint + n, kind, row.id, sequence, type, version, payload::json,
+            metadata::json, command, ordinal, hash
+        FROM head, UNNEST($4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+            $9::text[], $10::text[], $11::uuid[], $12::bigint[], $13::bytea[])
+            WITH ORDINALITY AS row (kind, id, sequence, type, version, payload, metadata,
+                command, ordinal, hash, n)
+    )",
+            $($more,)?
+            "
+    SELECT id FROM head"
+        )
+    };
+}
+
+/// Most batches have no content, and a table that nothing is written to is not opened either.
+const APPEND: &str = append!();
+
+const APPEND_WITH_CONTENTS: &str = append!(
+    ", stored AS (
         INSERT INTO contents (id, project, nonce, ciphertext)
         SELECT row.id, project, nonce, ciphertext
-        FROM head, UNNEST($12::uuid[], $13::uuid[], $14::bytea[], $15::bytea[])
+        FROM head, UNNEST($14::uuid[], $15::uuid[], $16::bytea[], $17::bytea[])
             AS row (id, project, nonce, ciphertext)
-    )
-    SELECT id FROM head";
+    )"
+);
 
 /// A head lock that is not had in this time is somebody's open transaction, which [`crate::database`] ends where it is idle.
 const LOCK_TIMEOUT: &str = "10s";
@@ -196,12 +211,19 @@ async fn append(
     epoch: i64,
 ) -> Result<bool, CommitError> {
     let rows = &rows_won(batch, &foreseen.verdicts);
-    let contents = contents_won(batch, &foreseen.verdicts);
+    let contents = &contents_won(batch, &foreseen.verdicts);
+    assert!(
+        rows.iter().zip(foreseen.base + 1..).all(|(row, position)| row.position == position),
+        "positions have no gaps"
+    );
     fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
         rows.iter().map(value).collect()
     }
-    let moved = sqlx::query(APPEND)
-        .bind(column(rows, |row| to_i64(row.position)))
+    let sql = if contents.is_empty() { APPEND } else { APPEND_WITH_CONTENTS };
+    let mut query = sqlx::query(sql)
+        .bind(to_i64(foreseen.position))
+        .bind(to_i64(foreseen.base))
+        .bind(epoch)
         .bind(column(rows, |row| row.append.stream.kind.as_str()))
         .bind(column(rows, |row| row.append.stream_id_text.as_str()))
         .bind(column(rows, |row| to_i64(row.sequence)))
@@ -211,15 +233,13 @@ async fn append(
         .bind(column(rows, |row| row.append.metadata_text.as_str()))
         .bind(column(rows, |row| row.append.command))
         .bind(column(rows, |row| to_i64(row.ordinal)))
-        .bind(column(rows, |row| row.event.hash.as_slice()))
-        .bind(column(&contents, |content| content.id))
-        .bind(column(&contents, |content| content.project))
-        .bind(column(&contents, |content| content.nonce.as_slice()))
-        .bind(column(&contents, |content| content.ciphertext.as_slice()))
-        .bind(to_i64(foreseen.position))
-        .bind(to_i64(foreseen.base))
-        .bind(epoch)
-        .fetch_optional(connection)
-        .await?;
-    Ok(moved.is_some())
+        .bind(column(rows, |row| row.event.hash.as_slice()));
+    if !contents.is_empty() {
+        query = query
+            .bind(column(contents, |content| content.id))
+            .bind(column(contents, |content| content.project))
+            .bind(column(contents, |content| content.nonce.as_slice()))
+            .bind(column(contents, |content| content.ciphertext.as_slice()));
+    }
+    Ok(query.fetch_optional(connection).await?.is_some())
 }

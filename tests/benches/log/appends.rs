@@ -32,7 +32,7 @@ pub(crate) async fn measure(
     let peer = start_peer(cluster).await?;
     let [mut postgres, mut sqlite, mut stock, mut bare_postgres, mut bare_sqlite]: [Samples; 5] =
         Default::default();
-    let [mut syncs, mut of_whole]: [Samples; 2] = Default::default();
+    let [mut small, mut syncs, mut of_whole]: [Samples; 3] = Default::default();
     for round in 0..=sizes.n_rounds {
         let p = on_postgres.rate(N_ACTORS).await?;
         let s = on_sqlite.rate(N_ACTORS).await?;
@@ -41,6 +41,8 @@ pub(crate) async fn measure(
         let n_batch = bare::batch_rows(&url).await?;
         let bp = bare::postgres_rate(&url, &rows, n_batch).await?;
         let bs = bare::sqlite_rate(folder, &rows, BULK_ROWS).await?;
+        // With a row of each caller, which is all that a commit can have where each waits for its answer.
+        let b1 = bare::sqlite_rate(folder, &rows, N_ACTORS).await?;
         let f = bare::sync_rate(folder)?;
         let w = our_rate(N_ACTORS, &whole).await?;
         if round == 0 {
@@ -48,13 +50,13 @@ pub(crate) async fn measure(
         }
         say(&format!(
             "round {round}: postgres {p:.0}, sqlite {s:.0}, postgres-es {c:.0}, bare insert of {n_batch} rows \
-             {bp:.0}, bare sqlite insert of {BULK_ROWS} rows {bs:.0}, the whole control plane {w:.0} appends/s; \
-             {f:.0} fsync/s"
+             {bp:.0}, bare sqlite insert of {BULK_ROWS} rows {bs:.0}, of {N_ACTORS} {b1:.0}, the whole control plane \
+             {w:.0} appends/s; {f:.0} fsync/s"
         ));
         for (samples, value) in [&mut postgres, &mut sqlite, &mut stock]
             .into_iter()
-            .chain([&mut bare_postgres, &mut bare_sqlite, &mut syncs, &mut of_whole])
-            .zip([p, s, c, bp, bs, f, w])
+            .chain([&mut bare_postgres, &mut bare_sqlite, &mut small, &mut syncs, &mut of_whole])
+            .zip([p, s, c, bp, bs, b1, f, w])
         {
             samples.push(value);
         }
@@ -74,6 +76,8 @@ pub(crate) async fn measure(
     add("postgres_to_postgres_es", p / c, "times", Goal::AtLeast(8.0));
     add("postgres_to_bare_insert", p / bare_postgres.median(), "times", Goal::AtLeast(0.6));
     add("sqlite_to_bare_bulk_insert", s / bare_sqlite.median(), "times", Goal::AtLeast(0.25));
+    add("sqlite_to_bare_insert_of_64", s / small.median(), "times", Goal::None);
+    add("bare_insert_of_64_to_bulk", small.median() / bare_sqlite.median(), "times", Goal::None);
     for (name, peer) in peers::rates(N_ACTORS, cluster)? {
         match peer {
             Ok(rate) => add(&format!("postgres_to_{name}"), p / rate, "times", Goal::AtLeast(1.0)),
