@@ -12,6 +12,7 @@ mod command_line;
 mod doors;
 mod erased_replay;
 mod full_disk;
+mod late_feed;
 mod live_ends;
 mod permission;
 mod projections;

@@ -21,10 +21,16 @@ use crate::{
     live::frames::{ClientFrame, FollowedSession, ServerFrame},
     queries::{
         executions::{Execution, ExecutionState, Step, StepState},
-        items::{Author, Item, MessageItem, PermissionItem, TextKind, ToolCallStatus},
+        items::{
+            Author, Item, ItemPage, MessageItem, PermissionItem, PlanEntry, TextKind,
+            ToolCallStatus,
+        },
     },
     wire::{Accepted, StepName},
 };
+
+/// How many of the newest items are read at the end: as many as a page has at most.
+const REST_ITEMS_MAX: usize = 500;
 
 /// How an execution ended, for a script.
 pub(super) enum End {
@@ -44,20 +50,19 @@ pub(super) async fn watch(
     accepted: &Accepted,
 ) -> anyhow::Result<End> {
     let mut watcher = Watcher::new(client, execution, accepted.session);
-    loop {
+    let end = loop {
         let mut feed = client.feed().await?;
         if let Some(session) = watcher.session {
             let follow = ClientFrame::Follow(FollowedSession { session });
             feed.send(Message::text(serde_json::to_string(&follow)?)).await?;
         }
-        if let Some(end) = watcher.look(accepted.position).await? {
-            return Ok(end);
-        }
         if let Some(end) = watcher.follow(&mut feed).await? {
-            return Ok(end);
+            break end;
         }
         // The feed was cut; what was missed is read again.
-    }
+    };
+    watcher.show_rest().await?;
+    Ok(end)
 }
 
 struct Watcher<'client> {
@@ -71,6 +76,8 @@ struct Watcher<'client> {
     messages: HashMap<String, Shown>,
     tool_calls: HashMap<String, ToolCallStatus>,
     permissions: HashMap<Uuid, bool>,
+    /// What was last shown of each item that is shown as a whole.
+    told: HashMap<String, String>,
     has_open_line: bool,
     has_asked: bool,
 }
@@ -92,11 +99,13 @@ impl<'client> Watcher<'client> {
             messages: HashMap::new(),
             tool_calls: HashMap::new(),
             permissions: HashMap::new(),
+            told: HashMap::new(),
             has_open_line: false,
             has_asked: false,
         }
     }
 
+    /// Shows what comes on the feed, until the execution ends; none where the feed ends first.
     async fn follow(&mut self, feed: &mut Feed) -> anyhow::Result<Option<End>> {
         while let Some(message) = feed.next().await {
             let text = match message {
@@ -105,14 +114,24 @@ impl<'client> Watcher<'client> {
                 Ok(_) => continue,
             };
             match serde_json::from_str(&text).context("a frame of the live feed is malformed")? {
-                ServerFrame::Hello(_) => {}
-                ServerFrame::Changed(changed) => {
-                    if changed.execution == Some(self.execution)
-                        && let Some(end) = self.look(changed.position).await?
+                // What has happened up to here is not told on this feed; all that comes after it is.
+                ServerFrame::Hello(hello) => {
+                    if let Some(execution) = self.read(hello.position).await?
+                        && let Some(end) = self.show_execution(execution).await?
                     {
                         return Ok(Some(end));
                     }
                 }
+                ServerFrame::Changed(changed) if changed.execution == Some(self.execution) => {
+                    // This may be the last change: what cannot be read now is read on a new feed.
+                    let Ok(execution) = self.read(changed.position).await else { return Ok(None) };
+                    if let Some(execution) = execution
+                        && let Some(end) = self.show_execution(execution).await?
+                    {
+                        return Ok(Some(end));
+                    }
+                }
+                ServerFrame::Changed(_) => {}
                 ServerFrame::Item(changed) => self.show(changed.item).await?,
                 ServerFrame::Chunk(chunk) => {
                     let key = chunk.message.to_string();
@@ -140,13 +159,29 @@ impl<'client> Watcher<'client> {
         Ok(None)
     }
 
-    /// Reads the execution and shows what is new about it.
-    async fn look(&mut self, position: u64) -> anyhow::Result<Option<End>> {
-        let path = format!("/executions/{}?after={position}", self.execution);
-        let Ok(execution) = self.client.get::<Execution>(&path).await else {
-            // The process that makes it has not come to it yet.
-            return Ok(None);
-        };
+    /// Reads the execution; none where the process that makes it has not come to it yet.
+    async fn read(&self, position: u64) -> anyhow::Result<Option<Execution>> {
+        self.client.find(&format!("/executions/{}?after={position}", self.execution)).await
+    }
+
+    /// Shows what was said and is not shown yet. An end is read from the newest state: what came before it may
+    /// still be on its way here, or was told while the feed was cut.
+    async fn show_rest(&mut self) -> anyhow::Result<()> {
+        let Some(session) = self.session else { return Ok(()) };
+        let path = format!("/sessions/{session}/items?limit={REST_ITEMS_MAX}");
+        let Some(page) = self.client.find::<ItemPage>(&path).await? else { return Ok(()) };
+        for item in page.items {
+            match item {
+                // It is too late for an answer.
+                Item::Permission(permission) if permission.answer.is_none() => {}
+                item => self.show(item).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows what is new about the execution; tells its end.
+    async fn show_execution(&mut self, execution: Execution) -> anyhow::Result<Option<End>> {
         self.show_steps(&execution);
         let reason = execution.reason.clone();
         match execution.state {
@@ -207,19 +242,29 @@ impl<'client> Watcher<'client> {
                 }
             }
             Item::Plan(plan) => {
-                for entry in plan.entries {
+                let line = |entry: &PlanEntry| {
                     let mark = if entry.status == "completed" { "☑" } else { "☐" };
-                    self.line(&format!("{mark} {}", entry.content));
-                }
+                    format!("{mark} {}", entry.content)
+                };
+                let lines: Vec<String> = plan.entries.iter().map(line).collect();
+                self.tell(plan.key, lines.join("\n"));
             }
             Item::Permission(permission) => self.show_permission(permission).await?,
             Item::TurnEnd(end) if end.reason != "end_turn" => {
-                self.line(&format!("the turn ended: {}", end.reason));
+                self.tell(end.key, format!("the turn ended: {}", end.reason));
             }
             Item::TurnEnd(_) => {}
-            Item::Notice(notice) => self.line(&notice.text),
+            Item::Notice(notice) => self.tell(notice.key, notice.text),
         }
         Ok(())
+    }
+
+    /// Shows an item as a whole, unless just this was shown of it.
+    fn tell(&mut self, key: String, text: String) {
+        if self.told.get(&key) != Some(&text) {
+            self.line(&text);
+            self.told.insert(key, text);
+        }
     }
 
     fn show_message(&mut self, message: &MessageItem) {
