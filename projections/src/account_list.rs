@@ -48,11 +48,6 @@ pub async fn list(database: &Database) -> Result<Vec<AccountRow>, DatabaseError>
     database.views().fetch_all(list, ()).await?.iter().map(account).collect()
 }
 
-pub async fn find(database: &Database, id: AccountId) -> Result<Option<AccountRow>, DatabaseError> {
-    let find = "SELECT account, name, registered_at FROM accounts WHERE account = $1";
-    database.views().fetch_optional(find, (id.0,)).await?.as_ref().map(account).transpose()
-}
-
 fn account(row: &SqlRow) -> Result<AccountRow, DatabaseError> {
     Ok(AccountRow {
         id: AccountId(row.uuid("account")?),

@@ -94,8 +94,9 @@ async fn assert_erased(world: &World, account: AccountId, projects: &[ProjectId]
     assert_eq!(Vault::new(database).list().await.unwrap(), vec![]);
     assert_eq!(credential_list::list(database, account).await.unwrap(), vec![]);
     assert_eq!(project_overview::list(database, account).await.unwrap(), vec![]);
-    let named = account_list::find(database, account).await.unwrap().unwrap();
-    assert_eq!(named.name, "erased");
+    let listed = account_list::list(database).await.unwrap();
+    let row = listed.iter().find(|row| row.id == account).unwrap();
+    assert_eq!(row.name, "erased");
     let ledger = ErasureLedger::new(database);
     assert!(ledger.unfinished().await.unwrap().is_empty());
     let entries = ledger.list().await.unwrap();

@@ -1,7 +1,8 @@
 //! Who is let in, and by which door.
 
+use projections::database::Database;
 use reqwest::{Method, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::world::{Store, World, random};
 
 use crate::browser::{Browser, answer, link_token};
@@ -35,6 +36,38 @@ async fn a_link_is_good_once_and_the_browser_stays_signed_in() {
     assert_eq!(browser.post("/api/auth/sign-out", &json!({})).await.unwrap().status, 204);
     let left = browser.get("/api/auth/session").await.unwrap();
     left.is_problem(401, "signed_out").unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn somebody_new_is_signed_in_before_a_read_model_shows_them() {
+    let settings = [("SAM_NO_LOCAL_NODE", "true")];
+    let world = World::start_with("newcomer", Store::Sqlite, &settings).await.unwrap();
+    let database = Database::open(world.database_url(), &world.data_dir()).await.unwrap();
+    let refuse = "CREATE TRIGGER not_yet BEFORE INSERT ON accounts
+        BEGIN SELECT RAISE(ABORT, 'not yet'); END";
+    database.views().execute(refuse, ()).await.unwrap();
+    let server = world.server().unwrap();
+    let old = server.get("account").await.unwrap();
+    let confirm = json!({ "confirm": old["name"] });
+    let (status, answer) = server.ask(Method::DELETE, "account", Some(&confirm)).await.unwrap();
+    assert_eq!(status, 202, "{answer}");
+    let gone = format!("accounts/{}", old["id"].as_str().unwrap());
+    world.until(&gone, |account| account["isErased"] == true).await.unwrap();
+
+    let link = server.post("sign-in-links", &json!({})).await.unwrap();
+    let is_refused = |one: &Value| one["name"] == "account_list" && one["state"] == "parked";
+    let is_parked = |document: &Value| {
+        document["projections"].as_array().is_some_and(|all| all.iter().any(is_refused))
+    };
+    world.until("projections", is_parked).await.unwrap();
+    let (_, token) = link.as_str().unwrap().split_once("/sign-in#").unwrap();
+    let mut browser = Browser::new(&world).unwrap();
+    assert_eq!(browser.sign_in(token).await.unwrap().status, 204);
+    let seen = browser.get("/api/auth/session").await.unwrap();
+    assert_eq!((seen.status, &seen.body["account"]["name"]), (200, &old["name"]), "{seen:?}");
+    assert_ne!(seen.body["account"]["id"], old["id"]);
+    database.close().await;
     world.end().await.unwrap();
 }
 

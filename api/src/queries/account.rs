@@ -5,7 +5,6 @@ use actix_web::{
     web::{Data, Json},
 };
 use domain::{account, ids::AccountId};
-use projections::account_list;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -46,10 +45,14 @@ pub(crate) async fn signed_in(
     caller: Caller,
     server: Data<Server>,
 ) -> Result<Json<SignedIn>, Problem> {
-    let row = account_list::find(server.database(), caller.account).await?;
-    let name = row.ok_or_else(Problem::signed_out)?.name;
+    // The stream is asked: a read model may not show somebody new yet, and a page takes it as final that nobody is
+    // signed in.
+    let state = server.system().dispatcher.state::<account::Account>(caller.account.0).await?;
+    let account::Account::Registered { name } = &*state else {
+        return Err(Problem::signed_out());
+    };
     Ok(Json(SignedIn {
-        account: Account { id: caller.account.0, name },
+        account: Account { id: caller.account.0, name: name.clone() },
         installation: server.installation().0,
         version: VERSION.to_owned(),
         sample_repository: sample_repository::find(&server.settings().data_dir),
