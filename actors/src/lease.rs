@@ -1,7 +1,7 @@
 //! Who acts: processes and timers run in one replica only, the one that holds the lease.
 //!
 //! On SQLite there is one process, and it always holds it. On PostgreSQL the lease is a row compared
-//! with the database's clock; it is renewed every 3 s and lasts 9 s. Whoever waits for it counts these 9 s by
+//! with the database's clock; it is renewed every 2.5 s and lasts 8 s. Whoever waits for it counts these 8 s by
 //! its own clock as well, since the database's may be set back. Every append of a process names the
 //! lease's epoch, and the log refuses it once the lease has passed on: the row saves work, the epoch is
 //! the fence.
@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use crate::{random, tasks::Tasks};
 
-const PERIOD: Duration = Duration::from_secs(9);
-const RENEW_PERIOD: Duration = Duration::from_secs(3);
+/// A holder that is gone is followed within 10 s: this leaves 2 s for whoever follows to notice and to take it.
+const PERIOD: Duration = Duration::from_secs(8);
+const RENEW_PERIOD: Duration = Duration::from_millis(2500);
 /// Who waits for the lease looks when it runs out, and in between, since it may be given back.
 const LOOK_PERIOD_MIN: Duration = Duration::from_millis(50);
 const LOOK_PERIOD_MAX: Duration = Duration::from_millis(500);

@@ -14,8 +14,8 @@ use crate::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long the lease lasts; it is renewed each 3 s.
-const PERIOD: Duration = Duration::from_secs(9);
+/// How long the lease lasts; it is renewed each 2.5 s.
+const PERIOD: Duration = Duration::from_secs(8);
 const N_RENEWALS: u32 = 4;
 /// In microseconds: an hour.
 const SET_BACK: i64 = 3_600_000_000;
