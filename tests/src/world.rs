@@ -48,7 +48,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts SAM on an empty store and links a repository with one commit.
+    /// Starts SAM on an empty store, links a repository with one commit, and waits until its project is shown: what a
+    /// test reads first it may read once.
     pub async fn start(name: &str, store: Store) -> Result<Self> {
         Self::start_with(name, store, &[]).await
     }
@@ -69,6 +70,7 @@ impl World {
         let mut world = Self { folder, settings, server, installation, repository, project };
         world.resume().await?;
         world.link().await?;
+        world.until(&format!("projects/{}", world.project), |_| true).await?;
         Ok(world)
     }
 
@@ -160,8 +162,8 @@ impl World {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let (status, document) = self.server()?.ask(Method::GET, path, None).await?;
-            // What was accepted is in the log, and may not be in the read models yet.
-            let is_there = status != 404;
+            // What was accepted is in the log, and may not be in the read models yet; or the server is busy.
+            let is_there = ![404, 503].contains(&status);
             if is_there && status >= 400 {
                 bail!("GET {path}: {status} {document}");
             }

@@ -58,6 +58,29 @@ pub(crate) async fn draft(world: &World, n_ideas: usize) {
     }
 }
 
+/// Waits until a head protects every event, in the database and in the file; gives back what is told of heads.
+///
+/// The file is written behind the database, and a kill may come in between.
+pub(crate) async fn all_protected(world: &World) -> Value {
+    let file = world.data_dir().join("heads.ndjson");
+    let is_written = |head: &Value| {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let last = text.strip_suffix('\n').and_then(|whole| whole.lines().last());
+        let last = last.and_then(|line| serde_json::from_str::<Value>(line).ok());
+        last.is_some_and(|last| last["signature"] == head["signature"])
+    };
+    let is_protected = |heads: &Value| {
+        heads["nUnprotected"] == 0 && heads["nHeads"] != 0 && is_written(&heads["newest"])
+    };
+    world.until("audit/heads", is_protected).await.unwrap()
+}
+
+/// Waits until so many ideas are shown, and gives them back.
+pub(crate) async fn until_ideas(world: &World, n_ideas: usize) -> Value {
+    let is_shown = |ideas: &Value| ideas.as_array().is_some_and(|ideas| ideas.len() == n_ideas);
+    world.until(&format!("projects/{}/ideas", world.project), is_shown).await.unwrap()
+}
+
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -74,8 +97,7 @@ async fn the_audit_tells_who_did_what_and_that_nobody_changed_it() {
     let mut world = World::start_with("audit", Store::Sqlite, &QUICK_HEADS).await.unwrap();
     draft(&world, 5).await;
     let server = world.server().unwrap();
-    let protected = |heads: &Value| heads["nUnprotected"] == 0 && heads["nHeads"] != 0;
-    let heads = world.until("audit/heads", protected).await.unwrap();
+    let heads = all_protected(&world).await;
     assert_eq!(heads["installation"], json!(world.installation().unwrap()));
     assert_eq!(heads["newest"]["position"], heads["headPosition"]);
     let page = server.get("audit?limit=3").await.unwrap();
@@ -191,6 +213,7 @@ async fn a_log_is_exported_beside_the_server_and_checked_where_there_is_none() {
     let key = world.data_dir().join("control.pem");
     let heads = world.data_dir().join("heads.ndjson");
     let offline = ["--export", text(&file), "--public-key", text(&key), "--heads", text(&heads)];
+    all_protected(&world).await;
     world.kill().await.unwrap();
     said(&world, true, &export).await;
     let report = verified(&world, true, &offline).await;
@@ -233,8 +256,7 @@ async fn a_backup_is_taken_from_a_running_server_and_put_back() {
     assert!(!backup.join("master.key").exists());
     said(&world, false, &["backup", text(&backup)]).await;
     draft(&world, 3).await;
-    let all_protected = |heads: &Value| heads["nUnprotected"] == 0;
-    world.until("audit/heads", all_protected).await.unwrap();
+    all_protected(&world).await;
     let refused = said(&world, false, &["restore", text(&backup)]).await;
     assert!(refused.contains("stop it first"), "{refused}");
     world.kill().await.unwrap();
@@ -260,12 +282,10 @@ async fn a_backup_is_taken_from_a_running_server_and_put_back() {
     assert_eq!(report["notes"].as_array().unwrap().len(), 1, "{report:#}");
 
     world.resume().await.unwrap();
-    let ideas = world.server().unwrap().get(&format!("projects/{}/ideas", world.project)).await;
-    let ideas = ideas.unwrap();
-    assert_eq!(ideas.as_array().unwrap().len(), 4, "as many as at the backup");
+    let ideas = until_ideas(&world, 4).await;
     assert!(ideas[0]["description"].as_str().unwrap().starts_with("wish"), "and readable");
     draft(&world, 2).await;
-    world.until("audit/heads", all_protected).await.unwrap();
+    all_protected(&world).await;
     verified(&world, true, &[]).await;
 
     // An older state that somebody puts there without saying so is not started on.
@@ -283,8 +303,6 @@ async fn a_backup_is_taken_from_a_running_server_and_put_back() {
     verified(&world, true, &[]).await;
     // They had come further in the other log, and would have taken what comes now for known.
     draft(&world, 1).await;
-    let ideas = format!("projects/{}/ideas", world.project);
-    let is_shown = |ideas: &Value| ideas.as_array().is_some_and(|ideas| ideas.len() == 5);
-    world.until(&ideas, is_shown).await.unwrap();
+    until_ideas(&world, 5).await;
     world.end().await.unwrap();
 }

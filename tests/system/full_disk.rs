@@ -183,7 +183,7 @@ async fn survive(mut world: World, disk: &Disk) {
     }
     // What was refused can be sent again, and is there once.
     let refused = last.unwrap();
-    refused.post(&world).await;
+    post_until_kept(&world, &refused).await;
     refused.assert_kept(&world).await;
     let ideas = format!("projects/{}/ideas", world.project);
     let ideas = world.server().unwrap().get(&ideas).await.unwrap();

@@ -1,7 +1,7 @@
 //! A live feed lasts as long as the sign-in that opened it: until somebody signs out, at whichever server, until it
 //! expires, or until the account is erased. And all servers agree on who owns the installation after that.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actors::sign_in::END_PERIOD_MAX;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -21,6 +21,9 @@ use tokio_tungstenite::{
 
 /// The code of a feed whose sign-in has ended.
 const SIGNED_OUT: u16 = 4401;
+
+/// One of so many sign-outs is told at once, however busy the machine is.
+const TRIES_MAX: usize = 5;
 
 /// A signed-in browser; each server of the database lets it in.
 struct Visitor {
@@ -168,22 +171,32 @@ async fn until_erased(world: &World, account: &Value) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_live_feed_ends_when_its_own_browser_signs_out() -> Result<()> {
-    let world = World::start("live-sign-out", Store::Sqlite).await?;
-    let server = world.server()?;
-    let (leaving, staying) = (Visitor::sign_in(server).await?, Visitor::sign_in(server).await?);
-    let mut kept = staying.open(server).await?;
+/// Signs out with two pages open; tells how long it took until both were closed.
+async fn leaves(server: &Server) -> Result<Duration> {
+    let leaving = Visitor::sign_in(server).await?;
     let mut left = [leaving.open(server).await?, leaving.open(server).await?];
-
     let began = Instant::now();
     leaving.sign_out(server).await?;
     for page in &mut left {
         page.is_signed_out().await?;
     }
     let took = began.elapsed();
-    ensure!(took < END_PERIOD_MAX, "who signs out here is told at once, not after {took:?}");
     ensure!(leaving.open(server).await.is_err(), "nor does it come back");
+    Ok(took)
+}
+
+#[tokio::test]
+async fn a_live_feed_ends_when_its_own_browser_signs_out() -> Result<()> {
+    let world = World::start("live-sign-out", Store::Sqlite).await?;
+    let server = world.server()?;
+    let staying = Visitor::sign_in(server).await?;
+    let mut kept = staying.open(server).await?;
+    let mut took = Vec::new();
+    // Whoever is not told finds out too, but hardly in half of the time.
+    while took.last().is_none_or(|took| *took >= END_PERIOD_MAX / 2) {
+        ensure!(took.len() < TRIES_MAX, "who signs out here is told at once, not after {took:?}");
+        took.push(leaves(server).await?);
+    }
     rename(&world).await?;
     kept.hears("event", "project/renamed").await?;
     world.end().await

@@ -311,7 +311,8 @@ async fn refused_one_is_followed() -> Result<()> {
 
 /// Two executions in a session that had none: each was asked for before the other was begun.
 async fn started_at_once(world: &World, session: Uuid) -> Result<[Uuid; 2]> {
-    const ROUNDS_MAX: usize = 5;
+    /// The second message is late more often than not where the machine is busy.
+    const ROUNDS_MAX: usize = 20;
     let path = format!("sessions/{session}/messages");
     let post = async || {
         let body = json!({ "message": random(), "text": "say: again" });

@@ -41,7 +41,7 @@ const IDEA: &str = "write NOTES.md: from a replica\nstream: 60 20\nsay: finished
 /// What is promised.
 const TAKEOVER_MAX: Duration = Duration::from_secs(10);
 /// From the moment at which one is stopped: the lease has to change hands first.
-const SERVED_MAX: Duration = Duration::from_secs(15);
+const SERVED_MAX: Duration = Duration::from_secs(60);
 
 /// A browser on the proxy's address; what it asks is asked again until somebody answers.
 #[derive(Clone)]
@@ -61,7 +61,9 @@ impl Client {
             .build()?;
         let mut client = Self { http, address, cookie: Arc::default() };
         let body = json!({ "token": token });
-        let answer = client.request(Method::POST, "/api/auth/link").json(&body).send().await?;
+        // Nobody is stopped yet, and a link is not good for a second try.
+        let request = client.request(Method::POST, "/api/auth/link").timeout(PATIENCE);
+        let answer = request.json(&body).send().await?;
         ensure!(answer.status() == 204, "the link is good everywhere: {}", answer.status());
         let cookie = answer.headers().get(header::SET_COOKIE).context("a cookie")?.to_str()?;
         client.cookie = Arc::new(cookie.split(';').next().unwrap_or_default().to_owned());
@@ -212,16 +214,23 @@ async fn figure(server: &Server, name: &str) -> Result<u64> {
     Ok(line.with_context(|| format!("no {name} in {text}"))?.parse()?)
 }
 
+/// Waits until a figure of a server is as it should be, and tells it.
+async fn until_figure(server: &Server, name: &str, is_met: impl Fn(u64) -> bool) -> Result<u64> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match figure(server, name).await {
+            Ok(found) if is_met(found) => return Ok(found),
+            other => ensure!(Instant::now() < deadline, "{name}: {other:?}\n{}", server.said()),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Waits until a server holds the lease or does not, and tells how long that took.
 async fn until_held(server: &Server, is_held: bool) -> Result<Duration> {
     let began = Instant::now();
-    loop {
-        if figure(server, "sam_lease_held").await.is_ok_and(|held| held == u64::from(is_held)) {
-            return Ok(began.elapsed());
-        }
-        ensure!(began.elapsed() < PATIENCE, "the lease did not move:\n{}", server.said());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_figure(server, "sam_lease_held", |held| held == u64::from(is_held)).await?;
+    Ok(began.elapsed())
 }
 
 async fn signal(server: &Server, name: &str) -> Result<()> {
@@ -241,8 +250,6 @@ async fn second(data_dir: &Path, url: &str) -> Result<Server> {
 #[tokio::test]
 async fn a_second_server_starts_only_without_a_machine_of_its_own() -> Result<()> {
     let mut world = World::start("one-machine", Store::Postgres).await?;
-    let is_shown = |projects: &Value| projects[0]["name"] == "Story";
-    world.until("projects", is_shown).await?;
     let data_dir = world.folder().join("second");
     is_refused(&data_dir, world.database_url()).await?;
     // For good, and not only as long as the first one runs.
@@ -252,7 +259,7 @@ async fn a_second_server_starts_only_without_a_machine_of_its_own() -> Result<()
     std::fs::copy(world.data_dir().join("master.key"), data_dir.join("master.key"))?;
     let other = second(&data_dir, world.database_url()).await?;
     let projects = other.get("projects").await?;
-    ensure!(is_shown(&projects), "it shows what the first one has: {projects:#}");
+    ensure!(projects[0]["name"] == "Story", "it shows what the first one has: {projects:#}");
     other.stop().await?;
     world.end().await
 }
@@ -342,7 +349,7 @@ async fn story(
     let repository = world.repository.path().display().to_string();
     let load = link_projects(client.clone(), repository, stopped);
     let driven = async {
-        ensure!(figure(own, "sam_lease_held").await? == 1, "the first one acts");
+        until_held(own, true).await?;
         crowd.submit().await?;
         crowd.submit().await?;
         crowd.streaming(0).await?;
@@ -358,11 +365,12 @@ async fn story(
             stopped_for.as_millis(),
             served_for.as_millis()
         );
-        let epoch = figure(&other, "sam_lease_epoch").await?;
+        let epoch = until_figure(&other, "sam_lease_epoch", |_| true).await?;
         // Stopped for longer than its lease, in the middle of all that it did.
         signal(own, "-CONT").await?;
         until_held(own, false).await?;
-        ensure!(figure(own, "sam_lease_epoch").await? >= epoch, "it has heard of the new epoch");
+        // It looks at the lease now and then, and gave up by its own clock.
+        until_figure(own, "sam_lease_epoch", |heard| heard >= epoch).await?;
 
         // From here on orders go from the second replica to the agent of the first one.
         crowd.submit().await?;
@@ -381,7 +389,8 @@ async fn story(
             ensure!(ended["state"] == "done", "{ended:#}\n{}\n{}", own.said(), again.said());
         }
         stop.send_replace(true);
-        ensure!(stopped_for <= TAKEOVER_MAX && killed_for <= TAKEOVER_MAX, "too slow");
+        let slowest = stopped_for.max(killed_for);
+        ensure!(slowest <= TAKEOVER_MAX, "taken over after {slowest:?}");
         Ok::<_, anyhow::Error>(again)
     };
     let (mut acknowledged, again) = tokio::try_join!(load, driven)?;

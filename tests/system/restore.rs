@@ -5,26 +5,15 @@
 
 use std::{collections::BTreeSet, ffi::OsString, path::Path, process::Stdio, time::Duration};
 
-use serde_json::Value;
 use tests::world::{Store, World};
 
-use crate::audit::{command, draft, said, text, verified};
+use crate::audit::{all_protected, command, draft, said, text, until_ideas, verified};
 
 const HEADS_AT_ONCE: (&str, &str) = ("SAM_HEAD_PERIOD_MS", "50");
 const NO_HEADS: (&str, &str) = ("SAM_HEAD_PERIOD_MS", "3600000");
 const NO_NODE: (&str, &str) = ("SAM_NO_LOCAL_NODE", "true");
 /// Between two looks at how far it is: each of its steps takes longer.
 const GLANCE: Duration = Duration::from_millis(1);
-
-async fn all_protected(world: &World) {
-    let is_protected = |heads: &Value| heads["nUnprotected"] == 0 && heads["nHeads"] != 0;
-    world.until("audit/heads", is_protected).await.unwrap();
-}
-
-async fn until_ideas(world: &World, n_ideas: usize) {
-    let is_shown = |ideas: &Value| ideas.as_array().is_some_and(|ideas| ideas.len() == n_ideas);
-    world.until(&format!("projects/{}/ideas", world.project), is_shown).await.unwrap();
-}
 
 fn lose_log(world: &World) {
     for file in ["log.db", "log.db-wal", "log.db-shm"] {

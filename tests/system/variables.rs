@@ -151,6 +151,8 @@ async fn variables_are_set_listed_and_removed_on_the_command_line() {
     world.resume().await.unwrap();
 
     piped(&world, &["remove", "COLOUR"], "").await.unwrap();
+    let is_left = |variables: &Value| names(variables) == ["PASSWORD"];
+    world.until(&format!("projects/{project}/variables"), is_left).await.unwrap();
     let listed = sam(&world, &["variables", "--project", "Story"]).await.unwrap();
     assert_eq!(text(&listed.stdout), "PASSWORD  secret, cannot be read again\n");
     world.end().await.unwrap();

@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -27,10 +26,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on a free port and waits until it is healthy.
+    /// Starts it on a free port and waits until it has said where it is and how to sign in.
     pub async fn start(data_dir: &Path, settings: &[(String, String)]) -> Result<Self> {
         let output = data_dir.with_extension("log");
         let file = File::options().create(true).append(true).open(&output)?;
+        let n_bytes_before = usize::try_from(file.metadata()?.len())?;
         let mut command = Command::new(binary("sam")?);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -42,10 +42,10 @@ impl Server {
             .kill_on_drop(true);
         let child = command.spawn()?;
         let id = child.id().context("it has just been started")?;
-        let mut starting = Starting { child, output };
+        let mut starting = Starting { child, output, n_bytes_before };
         let (address, token) = starting.announced(&data_dir.join("server.json"), id).await?;
         let builder = reqwest::Client::builder().resolve(HOST, address).no_proxy();
-        let client = builder.timeout(Duration::from_secs(30)).build()?;
+        let client = builder.timeout(PATIENCE).build()?;
         Ok(Self { child: starting.child, client, address, token, output: starting.output })
     }
 
@@ -131,16 +131,19 @@ impl Server {
 struct Starting {
     child: Child,
     output: PathBuf,
+    /// What earlier servers of the same data directory have printed.
+    n_bytes_before: usize,
 }
 
 impl Starting {
-    /// Waits for the file in which a server says where it is.
+    /// Waits for the file in which a server says where it is, and for the link that it prints after that.
     async fn announced(&mut self, file: &Path, id: u32) -> Result<(SocketAddr, String)> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             if let Ok(text) = std::fs::read_to_string(file)
                 && let Ok(said) = serde_json::from_str::<Value>(&text)
                 && said["pid"] == id
+                && self.has_printed_its_link()
             {
                 let address = said["address"].as_str().context("an address")?;
                 let token = said["token"].as_str().context("a token")?;
@@ -154,6 +157,13 @@ impl Starting {
             }
             tokio::time::sleep(GLANCE).await;
         }
+    }
+
+    /// Each start has a link of its own, and a line that has no end yet may not be the whole of it.
+    fn has_printed_its_link(&self) -> bool {
+        let said = std::fs::read(&self.output).unwrap_or_default();
+        let own = String::from_utf8_lossy(said.get(self.n_bytes_before..).unwrap_or_default());
+        own.split_inclusive('\n').any(|line| line.contains("/sign-in#") && line.ends_with('\n'))
     }
 }
 
