@@ -61,7 +61,10 @@ pub(super) async fn watch(
         }
         // The feed was cut; what was missed is read again.
     };
-    watcher.show_rest().await?;
+    // How it ended is known either way.
+    if let Err(error) = watcher.show_rest().await {
+        watcher.line(&format!("what was said last could not be read: {error:#}"));
+    }
     Ok(end)
 }
 
