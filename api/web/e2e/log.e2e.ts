@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from '@playwright/test'
 import { LONG_SESSION, PROJECT } from '../mock/seed'
-import { sendIdea, signIn } from './steps'
+import { pressChord, sendIdea, signIn } from './steps'
 
 test('a project tells what happened, by day, and leads to the moment', async ({ page }) => {
   await signIn(page, 'demo-activity')
@@ -71,13 +71,12 @@ test('a parked projection is said on every page, and retried', async ({ page }) 
   await page.getByRole('button', { name: 'Rebuild node fleet' }).click()
   const fleet = page.getByRole('listitem').filter({ hasText: 'node fleet' })
   await expect(fleet.getByText('Rebuilding')).toBeVisible()
-  await expect(fleet.getByText('Running')).toBeVisible({ timeout: 15_000 })
+  await expect(fleet.getByText('Running')).toBeVisible()
 })
 
 test('what was said is found, and opens where it was said', async ({ page }) => {
   await signIn(page, 'demo-search')
-  await page.keyboard.press('g')
-  await page.keyboard.press('f')
+  await pressChord(page, 'gf', page.getByRole('searchbox'))
   await page.getByRole('searchbox').fill('question 21')
   const hits = page.getByRole('list', { name: 'Found messages' })
   await expect(hits.getByRole('link')).toHaveCount(3)
@@ -110,7 +109,7 @@ test('the palette finds what was said', async ({ page }) => {
 test('a project is erased by its name only', async ({ page }) => {
   await signIn(page, 'demo-erase')
   await sendIdea(page, 'say: a secret')
-  await expect(page.getByRole('heading', { name: /^Done/ })).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByRole('heading', { name: /^Done/ })).toBeVisible()
   await page.goto(`/projects/${PROJECT}/settings`)
   const erase = page.getByRole('button', { name: 'Erase for ever' })
   await page.getByLabel('Type weather-station to confirm').fill('weather')

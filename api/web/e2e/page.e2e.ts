@@ -3,7 +3,7 @@
 import { gzipSync } from 'node:zlib'
 import { expect, type Locator, type Page, test, type WebSocketRoute } from '@playwright/test'
 import { DONE_EXECUTION, LONG_SESSION, PROJECT } from '../mock/seed'
-import { answer, sendIdea, signIn } from './steps'
+import { answer, pressChord, sendIdea, signIn } from './steps'
 
 /** Code and styles that are fetched before the dashboard stands there, compressed. */
 const FIRST_PAGE_BYTES_MAX = 150_000
@@ -12,6 +12,7 @@ test('the palette, the help and the board work by keyboard alone', async ({ page
   await signIn(page, 'demo-keyboard')
   await page.keyboard.press('Control+k')
   await page.keyboard.type('weather board')
+  await expect(page.getByRole('option', { name: 'weather-station ideas board' })).toBeVisible()
   await page.keyboard.press('Enter')
   await expect(page).toHaveURL(/\/ideas$/)
 
@@ -29,9 +30,7 @@ test('the palette, the help and the board work by keyboard alone', async ({ page
   await expect(page.getByText('Retry uploads')).toBeHidden()
   await page.keyboard.press('Tab')
 
-  await page.keyboard.press('g')
-  await page.keyboard.press('p')
-  await expect(page.getByRole('heading', { name: 'Projects' })).toBeVisible()
+  await pressChord(page, 'gp', page.getByRole('heading', { name: 'Projects' }))
   await page.keyboard.press('j')
   await page.keyboard.press('Enter')
   await expect(page.getByRole('heading', { name: 'What should be done?' })).toBeVisible()
@@ -64,7 +63,7 @@ test('a draft is noted, edited and executed from the board', async ({ page }) =>
   await page.getByRole('button', { name: /^say: From the board/ }).click()
   await page.getByLabel('Description').fill('say: From the board, edited.')
   await page.getByRole('button', { name: 'Execute' }).click()
-  await expect(answer(page, 'From the board, edited.')).toBeVisible({ timeout: 15_000 })
+  await expect(answer(page, 'From the board, edited.')).toBeVisible()
 })
 
 test('an idea is dragged where it may go, and nowhere else', async ({ page }) => {
@@ -100,6 +99,12 @@ test('what is typed survives leaving the page', async ({ page }) => {
 
 test('a long conversation opens at its end, and older pages keep the place', async ({ page }) => {
   await signIn(page, 'demo-long')
+  // Older pages are held back until the place is known: otherwise the wheel has left it before a slow page is drawn.
+  const isPlaceKnown = Promise.withResolvers<undefined>()
+  await page.route(/\/items\?before=/, async (route) => {
+    await isPlaceKnown.promise
+    await route.continue()
+  })
   await page.goto(`/projects/${PROJECT}/sessions/${LONG_SESSION}`)
   await expect(page.getByText(/^Answer 600\./)).toBeVisible()
   expect(await page.locator('.transcript-row').count()).toBeLessThan(60)
@@ -109,22 +114,34 @@ test('a long conversation opens at its end, and older pages keep the place', asy
   // The oldest of the first page is 501; above it the next page has to come by itself.
   await expect(async () => {
     await page.mouse.wheel(0, -900)
-    await expect(page.getByText('Question 497', { exact: true })).toBeVisible({ timeout: 200 })
-  }).toPass({ timeout: 20_000 })
+    expect(await transcript.evaluate((log) => log.scrollTop)).toBe(0)
+  }).toPass()
+  const oldest = page.getByText('Question 501', { exact: true })
+  await expect(oldest).toBeInViewport()
+  const top = async () => (await oldest.boundingBox())?.y ?? Number.NaN
+  const place = await top()
+  isPlaceKnown.resolve(undefined)
+  await expect(page.getByText('Question 497', { exact: true })).toBeVisible()
+  await expect.poll(async () => Math.abs((await top()) - place)).toBeLessThan(5)
   await page.getByRole('button', { name: 'Newest' }).click()
   await expect(page.getByText(/^Answer 600\./)).toBeVisible()
 })
 
 test('a streaming answer stays in sight, and scrolling up lets go of it', async ({ page }) => {
   await signIn(page, 'demo-stream')
-  await sendIdea(page, 'stream: 1200 400')
-  await expect(page.getByText('word400')).toBeVisible({ timeout: 15_000 })
+  // A question keeps the page quiet for the wheel: one that is busy for 400 ms takes it for the browser's own scrolling.
+  await sendIdea(page, 'stream: 800 400\nask: Go on?\nstream: 900 400', { permissions: 'ask' })
+  await expect(page.getByText('word799')).toBeVisible()
+  const goOn = page.getByRole('button', { name: 'Allow once' })
+  await expect(goOn).toBeVisible()
   const distance = () =>
     page.getByRole('log').evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight)
   await expect.poll(distance).toBeLessThan(60)
   await page.getByRole('log').hover()
   await page.mouse.wheel(0, -400)
-  await expect(page.getByText('word1199')).toBeVisible({ timeout: 15_000 })
+  await expect.poll(distance).toBeGreaterThan(200)
+  await goOn.click()
+  await expect(page.getByText('word899')).toBeVisible()
   expect(await distance()).toBeGreaterThan(200)
 })
 
@@ -141,13 +158,13 @@ test('a broken connection is said, and nothing is lost or doubled', async ({ pag
   })
   await signIn(page, 'demo-broken')
   await sendIdea(page, 'stream: 600 200')
-  await expect(page.getByText('word40 ')).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByText('word40 ')).toBeVisible()
   isBlocked = true
   for (const socket of sockets) await socket.close()
   await expect(page.getByText('Reconnecting to SAM')).toBeVisible()
   isBlocked = false
-  await expect(page.getByText('Reconnecting to SAM')).toBeHidden({ timeout: 15_000 })
-  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByText('Reconnecting to SAM')).toBeHidden()
+  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible()
   const words = Array.from({ length: 600 }, (_, index) => `word${index}`).join(' ')
   await expect(page.getByRole('article', { name: 'Answer' })).toHaveText(words)
 })

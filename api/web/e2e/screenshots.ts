@@ -14,7 +14,6 @@ for (const colorScheme of ['light', 'dark'] as const) {
   for (const { name, width, height } of WIDTHS) {
     test.describe(`${colorScheme} ${name}`, () => {
       test.use({ colorScheme, viewport: { width, height } })
-      test.setTimeout(120_000)
       const shoot = async (page: Page, what: string) => {
         await page.waitForTimeout(150) // Pictures only: let fonts and heights settle.
         await page.screenshot({ path: `${FOLDER}/${what}-${colorScheme}-${name}.png` })
@@ -85,7 +84,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
         await page.getByText('asks for permission').waitFor()
         await shoot(page, 'running-2-permission')
         await page.getByRole('button', { name: 'Allow once' }).click()
-        await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible({ timeout: 15_000 })
+        await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible()
         await shoot(page, 'running-3-done')
         await page.getByLabel('Follow-up').fill('lose')
         await page.getByRole('button', { name: 'Send' }).click()

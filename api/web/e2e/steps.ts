@@ -1,4 +1,4 @@
-import type { Locator, Page } from '@playwright/test'
+import { expect, type Locator, type Page } from '@playwright/test'
 import { PROJECT } from '../mock/seed'
 
 /** Signs in to a world of its own; tokens that begin with `demo` have a past, with `empty` none. */
@@ -16,6 +16,14 @@ export async function sendIdea(page: Page, text: string, options: { permissions?
   if (options.permissions !== undefined) await page.getByLabel('Permissions').selectOption(options.permissions)
   await page.getByRole('button', { name: 'Send' }).click()
   await page.waitForURL(/\/sessions\//)
+}
+
+/** Goes somewhere by two keys. They count together within a second only: on a slow machine, once more. */
+export async function pressChord(page: Page, keys: string, arrival: Locator): Promise<void> {
+  await expect(async () => {
+    await page.keyboard.type(keys)
+    await expect(arrival).toBeVisible({ timeout: 5_000 })
+  }).toPass()
 }
 
 /** What the agent said, in the open conversation. */

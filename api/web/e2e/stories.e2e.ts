@@ -18,8 +18,8 @@ test('a visitor without a session is asked to sign in', async ({ page }) => {
 test('the sample idea of an empty installation becomes a branch', async ({ page }) => {
   await signIn(page, 'empty-sample')
   await page.getByRole('button', { name: 'Run a sample idea' }).click()
-  await expect(page.getByText('Plan', { exact: true })).toBeVisible({ timeout: 15_000 })
-  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByText('Plan', { exact: true })).toBeVisible()
+  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible()
   await expect(page.getByText('Demo', { exact: true }).first()).toBeVisible()
   await page.getByRole('link', { name: 'View diff' }).click()
   await expect(page.getByRole('cell', { name: 'Hello from SAM.' })).toBeVisible()
@@ -37,14 +37,19 @@ test('a repository that is not there is refused with its reason, then one is lin
   await expect(page.getByText('Demo agent.')).toBeVisible()
 })
 
-test('an idea is watched from its steps to Done, and followed up', async ({ page }) => {
-  await signIn(page, 'demo-story')
+test('while an idea is prepared its steps are shown, with their reasons', async ({ page }) => {
+  await signIn(page, 'demo-still')
   await sendIdea(page, 'Greet the visitor')
   const steps = page.getByRole('list', { name: 'Steps' })
   await expect(steps.getByText('Create the workspace')).toBeVisible()
   await expect(steps.getByText('local has room for one more')).toBeVisible()
-  await expect(page.getByText('Looked at 3 places')).toBeVisible({ timeout: 15_000 })
-  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible({ timeout: 15_000 })
+})
+
+test('an idea is watched until it is Done, and followed up', async ({ page }) => {
+  await signIn(page, 'demo-story')
+  await sendIdea(page, 'Greet the visitor')
+  await expect(page.getByText('Looked at 3 places')).toBeVisible()
+  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible()
   await expect(page.getByRole('table').getByText('README.md')).toBeVisible()
 
   await page.getByText('SAM-DEMO.md').first().click()
@@ -52,58 +57,62 @@ test('an idea is watched from its steps to Done, and followed up', async ({ page
 
   await page.getByLabel('Follow-up').fill('say: And a second time.')
   await page.keyboard.press('Control+Enter')
-  await expect(answer(page, 'And a second time.')).toBeVisible({ timeout: 15_000 })
-  await expect(page.getByRole('heading', { name: 'Done, no changes' })).toBeVisible({ timeout: 15_000 })
+  await expect(answer(page, 'And a second time.')).toBeVisible()
+  await expect(page.getByRole('heading', { name: 'Done, no changes' })).toBeVisible()
 })
 
 test('permission is asked, answered and recorded', async ({ page }) => {
   await signIn(page, 'demo-permission')
   await sendIdea(page, 'ask: May I delete the logs?\nsay: Thank you.', { permissions: 'ask' })
   const ask = page.getByRole('region', { name: 'Permission needed' })
-  await expect(ask).toContainText('May I delete the logs?', { timeout: 15_000 })
+  await expect(ask).toContainText('May I delete the logs?')
   await page.reload()
   await ask.getByRole('button', { name: 'Allow once' }).click()
   await expect(page.getByText('(by you)')).toBeVisible()
   await expect(ask).toBeHidden()
-  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible()
 })
 
 test('a follow-up during a turn is queued and carried out after it', async ({ page }) => {
   await signIn(page, 'demo-queue')
-  await sendIdea(page, 'sleep: 2\nsay: The first.')
+  // The question holds the turn until all of this is done, however long that takes.
+  await sendIdea(page, 'ask: Go on?\nsay: The first.', { permissions: 'ask' })
+  const ask = page.getByRole('region', { name: 'Permission needed' })
+  await expect(ask).toBeVisible()
   await page.getByLabel('Follow-up, after this turn').fill('say: The second.')
   await page.getByRole('button', { name: 'Queue' }).click()
   await expect(page.getByText('Queued: the agent gets it after this turn')).toBeVisible()
-  await expect(answer(page, 'The second.')).toBeVisible({ timeout: 15_000 })
+  await ask.getByRole('button', { name: 'Allow once' }).click()
+  await expect(page.getByRole('article', { name: 'Answer' })).toHaveText(['The first.', 'The second.'])
   await expect(page.getByText('Queued: the agent gets it after this turn')).toBeHidden()
 })
 
 test('a hanging agent is cancelled, and the idea retried', async ({ page }) => {
   await signIn(page, 'demo-cancel')
   await sendIdea(page, 'hang\nsay: later')
-  await expect(page.getByText('The agent is at work')).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByText('The agent is at work')).toBeVisible()
   await page.getByRole('button', { name: 'Cancel' }).click()
   await expect(page.getByRole('heading', { name: 'Cancelled' })).toBeVisible()
   await page.getByRole('button', { name: 'Retry' }).click()
-  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByRole('heading', { name: 'Done' })).toBeVisible()
 })
 
 test('a lost prompt waits for a decision and goes on', async ({ page }) => {
   await signIn(page, 'demo-lost')
   await sendIdea(page, 'lose\nsay: On we go.')
   const ask = page.getByRole('region', { name: 'Needs your decision' })
-  await expect(ask).toBeVisible({ timeout: 15_000 })
+  await expect(ask).toBeVisible()
   await page.goto('/')
   await expect(page.getByText('Needs you')).toBeVisible()
   await page.getByRole('link', { name: /Needs you/ }).click()
   await ask.getByRole('button', { name: 'Continue' }).click()
-  await expect(answer(page, 'On we go.')).toBeVisible({ timeout: 15_000 })
+  await expect(answer(page, 'On we go.')).toBeVisible()
 })
 
 test('a failure says why', async ({ page }) => {
   await signIn(page, 'demo-fail')
   await sendIdea(page, 'fail: out of ideas')
-  await expect(page.getByRole('heading', { name: 'Failed' })).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByRole('heading', { name: 'Failed' })).toBeVisible()
   await expect(page.getByRole('region', { name: 'Result' })).toContainText('out of ideas')
 })
 

@@ -48,7 +48,9 @@ test('the scrubber shows states and chat at a moment, and its link leads back th
   await page.getByRole('button', { name: 'Previous event' }).click()
 
   await page.getByRole('button', { name: 'Copy the link to this moment' }).click()
-  const address = await page.evaluate(() => navigator.clipboard.readText())
+  const copied = () => page.evaluate(() => navigator.clipboard.readText())
+  await expect.poll(copied).toMatch(/\?at=\d+$/)
+  const address = await copied()
   await expect(page).toHaveURL(address)
   await page.goto('/')
   await page.goto(address)
@@ -70,14 +72,20 @@ test('events are filtered by kind, and a cause is found behind the filter', asyn
   await expect(events.locator('[aria-current]')).toContainText('sam-base:1 runs')
 })
 
-test('a running execution is followed until it is done', async ({ page }) => {
+test('a running execution is followed until it is done', async ({ page, context }) => {
   await signIn(page, 'demo-follow')
-  await sendIdea(page, 'sleep: 2\nsay: The end of it.')
+  // It runs until the question is answered: in another tab, so that this one goes on following.
+  await sendIdea(page, 'ask: Go on?\nsay: The end of it.', { permissions: 'ask' })
+  const conversation = page.url()
   await page.getByTitle('Timeline and changes').click()
   await expect(page.getByText('Now, following')).toBeVisible()
-  await expect(page.getByRole('list', { name: 'Phases' }).getByRole('button', { name: /^Run, now/ })).toBeVisible({ timeout: 15_000 })
-  await expect(page.getByRole('listitem').filter({ hasText: 'The end of it.' }).first()).toBeVisible({ timeout: 15_000 })
-  await expect(page.getByText('At the end')).toBeVisible({ timeout: 15_000 })
+  await expect(page.getByRole('list', { name: 'Phases' }).getByRole('button', { name: /^Run, now/ })).toBeVisible()
+  const another = await context.newPage()
+  await another.goto(conversation)
+  await another.getByRole('button', { name: 'Allow once' }).click()
+  const events = page.getByRole('region', { name: 'Events', exact: true })
+  await expect(events.getByRole('button', { name: 'The end of it.', exact: true })).toBeVisible()
+  await expect(page.getByText('At the end')).toBeVisible()
 })
 
 test('changes stay on their own tab', async ({ page }) => {

@@ -1,6 +1,6 @@
 // The log as the product: timelines, moments, activity, audit, projections, search, erasing.
 
-import type { Execution, Phase, PhaseName, SearchHit } from '../src/api/types.ts'
+import type { Execution, Phase, PhaseName, Projection, SearchHit } from '../src/api/types.ts'
 import { accepted, type Answer, type Body, gone, ok, problem, type Route, text } from './answers.ts'
 import type { LoggedEvent } from './log.ts'
 import type { World } from './world.ts'
@@ -13,6 +13,8 @@ const VERIFY_LIMITS = [
   'A log and all heads replaced together by whoever holds the signing key.',
   'Heads that were removed both from the database and from the file beside it.',
 ]
+/** How much longer a rebuild goes on once it was seen. */
+const REBUILD_MS = 5_000
 const SNIPPET_BEFORE = 60
 const SNIPPET_CHARS = 240
 
@@ -145,14 +147,24 @@ function projections(world: World): Answer {
     const position = projection.state === 'parked' ? (projection.parkedPosition ?? 1) - 1 : world.position
     return { ...projection, position, lag: world.position - position }
   })
+  for (const projection of world.projections.values()) {
+    if (projection.state === 'rebuilding') endLater(world, projection)
+  }
   return ok({ head: world.position, projections: all, damagedStreams: world.damaged })
+}
+
+/** Ends a rebuild some time after a page has seen it, not after it was asked for: a slow page looks late. */
+function endLater(world: World, seen: Projection): void {
+  const { name } = seen
+  setTimeout(() => {
+    if (world.projections.get(name) === seen) world.projections.set(name, { ...seen, state: 'running' })
+  }, REBUILD_MS)
 }
 
 function repair(world: World, [name = '']: string[]): Answer {
   const projection = world.projections.get(name)
   if (projection === undefined) return gone()
   world.projections.set(name, { name, state: 'rebuilding', position: 0, lag: 0 })
-  setTimeout(() => world.projections.set(name, { name, state: 'running', position: 0, lag: 0 }), world.pace * 4)
   return accepted(world.position)
 }
 

@@ -1,7 +1,8 @@
 // Serves the simulated control plane from Vite's own server, in development and in the preview of the built files.
 //
 // Each sign-in makes a world of its own, named by the cookie, so that tests do not see each other. Tokens that begin
-// with `demo` find a past, with `demo-trouble` one that went wrong in places, with `empty` none; `used` is refused.
+// with `demo` find a past, with `demo-trouble` one that went wrong in places, with `demo-still` one after which time
+// stands still, with `empty` none; `used` is refused.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -14,6 +15,8 @@ import { emptyWorld, seededWorld, troubledWorld } from './seed.ts'
 import type { World } from './world.ts'
 
 const PACE_MS = Number(process.env['SAM_MOCK_PACE_MS'] ?? 600)
+/** Longer than anybody looks. */
+const STILL_MS = 3_600_000
 const worlds = new Map<string, World>()
 
 export function simulatedControlPlane(): Plugin {
@@ -77,7 +80,8 @@ function signIn(response: ServerResponse, body: Record<string, unknown>): void {
 
 function worldFor(token: string): World {
   if (token.startsWith('empty')) return emptyWorld(PACE_MS)
-  return token.startsWith('demo-trouble') ? troubledWorld(PACE_MS) : seededWorld(PACE_MS)
+  if (token.startsWith('demo-trouble')) return troubledWorld(PACE_MS)
+  return seededWorld(token.startsWith('demo-still') ? STILL_MS : PACE_MS)
 }
 
 function send(response: ServerResponse, { status, body, text, file }: Answer): void {
