@@ -1,7 +1,8 @@
 //! Errors that are put in on purpose, so that a test can show that the tests would find them.
 //!
-//! `SAM_PLANTED_BUG="name"` chooses one when the program starts. They exist in debug builds only: in a
-//! release build [`is_planted`] is a constant, and what hangs on it is not compiled.
+//! `SAM_PLANTED_BUG="name"` chooses one when the program starts. They exist in debug builds with the feature
+//! `planted` only, for which the package of the tests asks: without it, and in every release build, [`is_planted`] is
+//! a constant, and what hangs on it is not compiled.
 
 /// The environment variable that names the bug.
 pub const VARIABLE: &str = "SAM_PLANTED_BUG";
@@ -27,7 +28,7 @@ pub const BUGS: [&str; 8] = [
 ];
 
 /// Whether this bug was chosen.
-#[cfg(debug_assertions)]
+#[cfg(all(feature = "planted", debug_assertions))]
 pub fn is_planted(name: &str) -> bool {
     use std::sync::OnceLock;
     static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
@@ -37,7 +38,7 @@ pub fn is_planted(name: &str) -> bool {
 }
 
 /// Whether this bug was chosen: never, in a program that is shipped.
-#[cfg(not(debug_assertions))]
+#[cfg(not(all(feature = "planted", debug_assertions)))]
 pub const fn is_planted(_name: &str) -> bool {
     false
 }
