@@ -145,6 +145,22 @@ test('a streaming answer stays in sight, and scrolling up lets go of it', async 
   expect(await distance()).toBeGreaterThan(200)
 })
 
+test('a wheel turned up lets go of an answer, however busy the page is with it', async ({ page }) => {
+  await signIn(page, 'demo-busy')
+  await sendIdea(page, 'stream: 2500 400')
+  await expect(page.getByText(/word800 /)).toBeVisible()
+  const client = await page.context().newCDPSession(page)
+  await client.send('Emulation.setCPUThrottlingRate', { rate: 12 })
+  const log = page.getByRole('log')
+  await log.hover()
+  const distance = () => log.evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight)
+  await page.mouse.wheel(0, -600)
+  await expect.poll(distance).toBeGreaterThan(300)
+  await client.send('Emulation.setCPUThrottlingRate', { rate: 1 })
+  await expect(page.getByText(/word2499/)).toBeAttached()
+  expect(await distance()).toBeGreaterThan(300)
+})
+
 test('a broken connection is said, and nothing is lost or doubled', async ({ page }) => {
   const sockets: { close: () => Promise<void> }[] = []
   let isBlocked = false

@@ -130,7 +130,8 @@ export function Transcript({
  * Keeps the end in sight while it was in sight, whatever grows: the text, the footer, or what stands below.
  *
  * Only a person's own scrolling lets go. A browser scrolls too, when something above or below changes its height, so
- * a scroll counts as a person's only in the wake of a wheel, a touch, a key or a press on the scrollbar.
+ * a scroll counts as a person's only in the wake of a touch, a key or a press on the scrollbar. A wheel that is turned
+ * up lets go by itself: on a page that is busy with what arrives, its scroll may come any time later.
  */
 function usePinnedToEnd(
   scroller: RefObject<HTMLDivElement | null>,
@@ -143,15 +144,25 @@ function usePinnedToEnd(
     if (outer === null || inner === null) return
     let isPinned = isPinnedAtFirst
     let inputAt = Number.NEGATIVE_INFINITY
+    let pinnedTop = Number.NaN
     const observer = new ResizeObserver(() => {
-      if (isPinned) outer.scrollTop = outer.scrollHeight
+      if (!isPinned) return
+      outer.scrollTop = outer.scrollHeight
+      pinnedTop = outer.scrollTop
     })
     observer.observe(outer)
     observer.observe(inner)
     const noteInput = (event: Event) => {
       inputAt = event.timeStamp
     }
+    const noteWheel = (event: WheelEvent) => {
+      noteInput(event)
+      if (event.deltaY < 0 && outer.scrollTop > 0 && !isWithinScrolled(event.target, outer)) isPinned = false
+    }
     const noteScroll = (event: Event) => {
+      // Told late of the scrolling above: nobody came back to the end.
+      if (!isPinned && outer.scrollTop === pinnedTop) return
+      pinnedTop = Number.NaN
       const left = outer.scrollHeight - outer.scrollTop - outer.clientHeight
       if (left < NEAR_END) isPinned = true
       else if (event.timeStamp - inputAt < INPUT_WAKE_MS) {
@@ -159,15 +170,27 @@ function usePinnedToEnd(
         inputAt = event.timeStamp // A flick goes on after the finger has left.
       }
     }
-    const inputs = ['wheel', 'touchmove', 'keydown', 'pointerdown']
+    const inputs = ['touchmove', 'keydown', 'pointerdown']
     for (const input of inputs) outer.addEventListener(input, noteInput, { passive: true })
+    outer.addEventListener('wheel', noteWheel, { passive: true })
     outer.addEventListener('scroll', noteScroll, { passive: true })
     return () => {
       observer.disconnect()
       for (const input of inputs) outer.removeEventListener(input, noteInput)
+      outer.removeEventListener('wheel', noteWheel)
       outer.removeEventListener('scroll', noteScroll)
     }
   }, [scroller, content, isPinnedAtFirst])
+}
+
+/** Tells whether something inside of `outer`, such as the output of a tool, takes a wheel that is turned up. */
+function isWithinScrolled(target: EventTarget | null, outer: Element): boolean {
+  let element = target instanceof Element ? target : null
+  while (element !== null && element !== outer) {
+    if (element.scrollTop > 0) return true
+    element = element.parentElement
+  }
+  return false
 }
 
 /** Tells screen readers whole things as they are finished, not letters as they stream. */
