@@ -72,8 +72,6 @@ pub(crate) struct AgentLinks {
 #[derive(Debug, Default)]
 struct NodeLink {
     connection: Option<Connected>,
-    /// By the newest connection, also after it broke.
-    last_heard_at: Option<Timestamp>,
     /// In the order in which they were given.
     orders: BTreeMap<u64, PendingOrder>,
     n_orders: u64,
@@ -209,11 +207,6 @@ impl AgentLinks {
         true
     }
 
-    /// When a node's agent was heard last in this life of the program.
-    pub(crate) fn last_heard_at(&self, node: NodeId) -> Option<Timestamp> {
-        self.lock().get(&node)?.last_heard_at
-    }
-
     /// Puts a new connection in the place of an older one, with all orders that are under way.
     pub(crate) fn attach(&self, health: NodeHealth) -> (u64, mpsc::Receiver<ControlFrame>) {
         let (frames, outgoing) = mpsc::channel(FRAMES_WAITING_MAX);
@@ -224,7 +217,6 @@ impl AgentLinks {
             // What does not fit comes when the agent has made room by reconnecting.
             let _ = frames.try_send(pending.frame());
         }
-        link.last_heard_at = Some(health.last_heard_at);
         link.connection = Some(Connected { number, frames, health });
         self.changes.send_replace(number);
         (number, outgoing)
@@ -242,7 +234,6 @@ impl AgentLinks {
     fn heard(&self, node: NodeId, at: Timestamp, n_workspaces: Option<u32>) {
         let mut nodes = self.lock();
         let Some(link) = nodes.get_mut(&node) else { return };
-        link.last_heard_at = Some(at);
         let Some(Connected { health, .. }) = &mut link.connection else { return };
         health.last_heard_at = at;
         health.n_workspaces = n_workspaces.unwrap_or(health.n_workspaces);

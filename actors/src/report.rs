@@ -45,6 +45,8 @@ const N_LANES: usize = 64;
 /// How many reports may wait in a lane before the link is no longer read.
 const REPORTS_WAITING_MAX: usize = 256;
 const RETRY_PERIOD: Duration = Duration::from_millis(250);
+/// How often a report is tried that no waiting helps.
+const MENDING_PERIOD: Duration = Duration::from_secs(2);
 
 /// Whose report it is.
 #[derive(Clone, Copy, Debug)]
@@ -168,13 +170,14 @@ impl Desk {
                     tracing::debug!(number, %error, "a report was refused");
                     break;
                 }
-                Err(error) => {
+                Err(error @ DispatchError::Damaged { .. }) => {
                     tracing::error!(number, %error, "a report cannot be recorded");
-                    if !matches!(error, DispatchError::Damaged { .. }) {
-                        // Not acknowledged: it comes again when its agent connects again.
-                        return self.expect_again(reporter.journal, number);
-                    }
                     break;
+                }
+                // Somebody has to mend something. What comes after it in its session waits, and nothing is lost.
+                Err(error) => {
+                    tracing::error!(number, %error, "a report cannot be recorded yet");
+                    tokio::time::sleep(MENDING_PERIOD).await;
                 }
             }
         }
@@ -259,13 +262,6 @@ impl Desk {
             progress.received = progress.received.max(number);
             is_news
         })
-    }
-
-    /// It is news once more, with those after it, of which none can be acknowledged without it.
-    fn expect_again(&self, journal: JournalId, number: u64) {
-        self.progress(journal, |progress| {
-            progress.received = progress.received.min(number.saturating_sub(1))
-        });
     }
 
     fn done(&self, journal: JournalId, number: u64) {

@@ -27,6 +27,14 @@ impl Silence {
         self.ends_at = Instant::now() + self.period_max;
         Ok(word)
     }
+
+    /// Waits until a word of this end is taken, which a peer that is gone does not do either.
+    pub(crate) async fn while_telling<T>(
+        &self,
+        word: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        tokio::time::timeout(self.period_max, word).await
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -61,6 +61,8 @@ pub const AWAY_MAX: TimeDelta = TimeDelta::minutes(15);
 pub const QUIET_MAX: TimeDelta = TimeDelta::hours(26);
 /// How long one that was cancelled for that may go on recording nothing.
 const CANCEL_MAX: TimeDelta = TimeDelta::hours(1);
+/// After this long a look that was not to its end is taken again.
+const RETRY_PERIOD: Duration = Duration::from_secs(1);
 /// How long the read models may need to show what is in the log.
 const SHOWN_PERIOD_MAX: Duration = Duration::from_secs(10);
 /// How long an agent may take to look for what belongs to nothing.
@@ -77,6 +79,39 @@ enum SweepError {
     Sealing(#[from] SealingError),
     #[error("the node's agent: {0}")]
     Agent(String),
+    #[error("the read models do not show everything yet")]
+    Behind,
+}
+
+impl SweepError {
+    /// Tells whether the same may work in a moment.
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Database(error) | Self::Sealing(SealingError::Database(error)) => {
+                error.is_temporary()
+            }
+            Self::Dispatch(error) => error.is_temporary(),
+            Self::Sealing(_) | Self::Agent(_) => false,
+            Self::Behind => true,
+        }
+    }
+}
+
+/// Why everything that ran on a machine is lost.
+#[derive(Debug)]
+enum Loss {
+    Away,
+    /// Its agent has this memory instead of the one that it had.
+    Memory(JournalId),
+}
+
+impl Loss {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Away => "the machine has been away for too long",
+            Self::Memory(_) => "the machine came back without its memory",
+        }
+    }
 }
 
 /// What is swept, and where it is read.
@@ -138,6 +173,8 @@ struct Seen {
     away: HashMap<NodeId, Timestamp>,
     /// Whose memory an agent had.
     journals: HashMap<NodeId, JournalId>,
+    /// Sessions that were told of a loss by a look that did not come to its end.
+    told: HashSet<SessionId>,
 }
 
 impl Sweeper {
@@ -147,7 +184,7 @@ impl Sweeper {
         let mut pause = self.clock.pause(SWEEP_PERIOD);
         loop {
             // At once for whoever comes back without its memory: later there may be sessions that it does know.
-            alone("lost machines", self.lost_machines()).await;
+            let is_looked = alone("lost machines", self.lost_machines()).await;
             tokio::select! {
                 () = &mut pause => {
                     self.sweep().await;
@@ -155,6 +192,7 @@ impl Sweeper {
                 }
                 // It cannot end before `self`, which holds the sender.
                 _ = changes.changed() => {}
+                () = tokio::time::sleep(RETRY_PERIOD), if !is_looked => {}
             }
         }
     }
@@ -166,40 +204,55 @@ impl Sweeper {
 
     /// What was relayed from a machine that is gone is recorded, and its sessions are told.
     async fn lost_machines(&self) -> Result<(), SweepError> {
-        let Some((reason, journal)) = self.loss() else { return Ok(()) };
-        // Tables that are behind do not know the newest sessions: then the next look will do.
+        let Some(loss) = self.loss() else { return Ok(()) };
+        // Tables that are behind do not know the newest sessions.
         let head = self.log.head().await?;
         let mut projected = self.projected.clone();
         let is_shown = tokio::time::timeout(SHOWN_PERIOD_MAX, projected.wait_for(|at| *at >= head));
         if !is_shown.await.is_ok_and(|shown| shown.is_ok()) {
-            return Ok(());
+            return Err(SweepError::Behind);
         }
+        // What began later was never in the memory that is lost.
+        let back_at = self.links.health(self.node).map(|health| health.connected_at);
         for execution in execution_timeline::list_under_way(&self.database).await? {
             let row = execution_timeline::find(&self.database, execution).await?;
             let Some(row) = row.filter(|row| row.node == Some(self.node)) else { continue };
-            self.lost_session(row.session, execution, reason).await?;
+            let is_newer = back_at.is_some_and(|back_at| row.requested_at > back_at);
+            if is_newer || self.seen().told.contains(&row.session) {
+                continue;
+            }
+            match self.lost_session(row.session, execution, &loss).await {
+                Err(error) if error.is_temporary() => return Err(error),
+                // It keeps none of the others from being told.
+                Err(error) => {
+                    tracing::error!(session.id = %row.session, %error, "its loss cannot be recorded")
+                }
+                // By the next look, after one that failed, it may have been attached anew.
+                Ok(()) => drop(self.seen().told.insert(row.session)),
+            }
         }
+        let mut seen = self.seen();
+        seen.told.clear();
         // Only now: what failed is to be done again.
-        if let Some(journal) = journal {
-            self.seen().journals.insert(self.node, journal);
+        if let Loss::Memory(journal) = loss {
+            seen.journals.insert(self.node, journal);
         }
         Ok(())
     }
 
-    /// Why everything that ran on the machine is lost, if it is; and the memory that its agent has instead.
-    fn loss(&self) -> Option<(&'static str, Option<JournalId>)> {
+    /// Why everything that ran on the machine is lost, if it is.
+    fn loss(&self) -> Option<Loss> {
         let now = self.clock.now();
         let mut seen = self.seen();
         let Some(health) = self.links.health(self.node) else {
             let since = *seen.away.entry(self.node).or_insert(now);
-            let since = self.links.last_heard_at(self.node).unwrap_or(since);
             let is_lost = now - since >= AWAY_MAX;
-            return is_lost.then_some(("the machine has been away for too long", None));
+            return is_lost.then_some(Loss::Away);
         };
         seen.away.remove(&self.node);
         let journal = health.hello.journal;
         let is_new = *seen.journals.entry(self.node).or_insert(journal) != journal;
-        is_new.then_some(("the machine came back without its memory", Some(journal)))
+        is_new.then_some(Loss::Memory(journal))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -210,7 +263,7 @@ impl Sweeper {
         &self,
         id: SessionId,
         execution: ExecutionId,
-        reason: &str,
+        loss: &Loss,
     ) -> Result<(), SweepError> {
         let session = self.dispatcher.state::<Session>(id.0).await?;
         let is_attached = session.execution() == Some(execution) && session.workspace().is_some();
@@ -226,7 +279,7 @@ impl Sweeper {
                 other => other?,
             }
         }
-        let (reason, prompt) = (reason.to_owned(), session.turn());
+        let (reason, prompt) = (loss.reason().to_owned(), session.turn());
         let lost = SessionCommand::RecordLoss { epoch, reason, prompt };
         self.send(derived(id.0, &format!("lost {epoch}")), (id, lost).into(), Vec::new()).await?;
         self.hub.close(id);
@@ -347,18 +400,20 @@ impl Sweeper {
             correlation: command,
             causation: None,
         };
-        self.dispatcher.send(&caller, wish, contents).await?;
+        self.dispatcher.send_under(self.tenure.append, &caller, wish, contents).await?;
         Ok(())
     }
 }
 
-/// Runs one step so that nothing it does keeps the next from running.
-async fn alone(step: &'static str, work: impl Future<Output = Result<(), SweepError>>) {
-    match AssertUnwindSafe(work).catch_unwind().await {
+/// Runs one step so that nothing it does keeps the next from running; tells whether it was done.
+async fn alone(step: &'static str, work: impl Future<Output = Result<(), SweepError>>) -> bool {
+    let ended = AssertUnwindSafe(work).catch_unwind().await;
+    match &ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(step, %error, "a sweep is tried again in five minutes"),
-        Err(panic) => tracing::error!(step, reason = words(&*panic), "a sweep panicked"),
+        Ok(Err(error)) => tracing::warn!(step, %error, "a step of the sweep is tried again"),
+        Err(panic) => tracing::error!(step, reason = words(&**panic), "a sweep panicked"),
     }
+    matches!(ended, Ok(Ok(())))
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {
@@ -372,14 +427,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_that_fails_or_panics_keeps_none_from_running() {
-        alone("fails", async { Err(SweepError::Agent("no".to_owned())) }).await;
-        alone("panics", async { panic!("on purpose") }).await;
+        assert!(!alone("fails", async { Err(SweepError::Agent("no".to_owned())) }).await);
+        assert!(!alone("panics", async { panic!("on purpose") }).await);
         let mut has_run = false;
-        alone("works", async {
+        let is_done = alone("works", async {
             has_run = true;
             Ok(())
-        })
-        .await;
-        assert!(has_run);
+        });
+        assert!(is_done.await && has_run);
     }
 }

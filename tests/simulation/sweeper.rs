@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::{
+    agent_protocol::PermissionPolicy,
     event::Event,
     execution::{Execution, ExecutionCommand, InputChoice},
     idea::Stage,
@@ -17,7 +18,7 @@ use projections::{
 };
 
 use crate::{
-    story::until_running,
+    story::{answer, asked, until_running},
     world::{Place, World, on_both},
 };
 
@@ -25,6 +26,8 @@ on_both! {
     what_a_lost_machine_had_said_is_kept_and_marked_as_cut_off
     a_machine_that_comes_back_without_its_memory_is_a_lost_one
     a_machine_that_is_away_for_a_moment_is_not_lost
+    a_machine_whose_link_held_for_long_is_not_lost_when_it_breaks
+    a_report_that_cannot_be_recorded_is_recorded_once_it_can_be
     an_execution_whose_deadline_was_lost_is_cancelled
     containers_that_belong_to_nothing_are_removed
 }
@@ -153,6 +156,59 @@ async fn a_machine_that_is_away_for_a_moment_is_not_lost(place: Place) {
     world.cancel(submitted.execution.unwrap()).await;
     assert_eq!(world.ended(submitted.idea).await, Stage::Parked);
     world.rest().await;
+}
+
+async fn a_machine_whose_link_held_for_long_is_not_lost_when_it_breaks(place: Place) {
+    let world = World::new(place, 3).await;
+    let (first, session) = relayed(&world).await;
+    world.clock.advance(60 * MINUTE);
+    world.machine.lose();
+    // Long enough for whoever saw the link break.
+    let second = world.submit("say: hello").await;
+    world
+        .until("it to wait for the machine", async || {
+            let state = world.system().dispatcher.state::<Execution>(second.execution.unwrap().0);
+            matches!(&*state.await.unwrap(), Execution::UnderWay { step: Some(_), .. })
+        })
+        .await;
+    world.until_projected(world.system().log.head().await.unwrap()).await;
+    world.machine.found_whole();
+    assert_eq!(world.ended(second.idea).await, Stage::Done);
+    assert_eq!(recorded(&world, session).await, ["Begun. "]);
+    world.cancel(first.execution.unwrap()).await;
+    assert_eq!(world.ended(first.idea).await, Stage::Parked);
+    world.rest().await;
+}
+
+/// Not only after a restart of SAM: nobody who mends a database thinks of that.
+async fn a_report_that_cannot_be_recorded_is_recorded_once_it_can_be(place: Place) {
+    let world = World::new(place, 3).await;
+    let story = "ask: may I?\nsay: Yes.\nhang";
+    let submitted = world.submit_asking(story, Some(PermissionPolicy::Ask)).await;
+    let session = submitted.session.unwrap();
+    let request = asked(&world, session).await;
+    let log = world.system().database.log().clone();
+    log.execute("ALTER TABLE contents RENAME TO contents_elsewhere", ()).await.unwrap();
+    answer(&world, session, request, "allow").await.unwrap();
+    // Nobody tells that it was tried in vain; it is long before this.
+    let mut n_looks = 0;
+    world
+        .until("it to be tried", async || {
+            n_looks += 1;
+            n_looks > 20
+        })
+        .await;
+    assert!(!recorded(&world, session).await.concat().contains("Yes."));
+    log.execute("ALTER TABLE contents_elsewhere RENAME TO contents", ()).await.unwrap();
+    world
+        .until("what was reported to be recorded", async || {
+            recorded(&world, session).await.concat().contains("Yes.")
+        })
+        .await;
+    world.cancel(submitted.execution.unwrap()).await;
+    assert_eq!(world.ended(submitted.idea).await, Stage::Parked);
+    world.rest().await;
+    world.keeps_its_promises().await;
 }
 
 async fn an_execution_whose_deadline_was_lost_is_cancelled(place: Place) {

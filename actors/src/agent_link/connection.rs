@@ -48,6 +48,12 @@ pub(crate) enum LinkError {
     Replaced,
 }
 
+impl From<tokio::time::error::Elapsed> for LinkError {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Self::Silent
+    }
+}
+
 impl From<tokio_tungstenite::tungstenite::Error> for LinkError {
     fn from(error: tokio_tungstenite::tungstenite::Error) -> Self {
         Self::Broken(Box::new(error))
@@ -119,19 +125,19 @@ impl Reception {
         loop {
             tokio::select! {
                 frame = silence.broken_by(socket.next()) => {
-                    let frame = frame.map_err(|_| LinkError::Silent)?;
-                    let Some(frame) = received(frame)? else { continue };
+                    let Some(frame) = received(frame?)? else { continue };
                     self.take(reporter, frame).await?;
                 }
                 frame = outgoing.recv() => {
                     let frame = frame.ok_or(LinkError::Replaced)?;
-                    socket.send(encoded(&frame)?).await?;
+                    silence.while_telling(socket.send(encoded(&frame)?)).await??;
                 }
                 changed = acknowledged.changed() => {
                     changed.map_err(|_| LinkError::Closed)?;
                     let number = *acknowledged.borrow_and_update();
                     crash_point::crash_point!("report.before_acknowledge");
-                    socket.send(encoded(&ControlFrame::Acknowledge { number })?).await?;
+                    let told = socket.send(encoded(&ControlFrame::Acknowledge { number })?);
+                    silence.while_telling(told).await??;
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! alone. Every frame is sealed with it, bound to its sender and its number, so frames cannot be read,
 //! changed, repeated, left out or turned round. There is no TLS: the key is the whole trust.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -23,6 +23,8 @@ use crate::{
 
 /// Longest frame: an order with a prompt, or what is open in a session, and room around it.
 pub(crate) const FRAME_BYTES_MAX: usize = 20 << 20;
+/// How long an end may be silent, and how long it may take nothing.
+pub(crate) const SILENCE_PERIOD_MAX: Duration = Duration::from_secs(15);
 /// Longest first frame: whoever sends it may be a stranger.
 pub(crate) const HELLO_BYTES_MAX: usize = 1024;
 const GREETING_BYTES: usize = 16;
@@ -98,7 +100,8 @@ impl Sender {
         self.count += 1;
         let length = u32::try_from(nonce.len() + sealed.len()).map_err(io::Error::other)?;
         let bytes = [&length.to_be_bytes()[..], &nonce, &sealed].concat();
-        self.half.write_all(&bytes).await
+        // Nobody is there who takes nothing for so long; the kernel at the other end may still be.
+        tokio::time::timeout(SILENCE_PERIOD_MAX, self.half.write_all(&bytes)).await?
     }
 }
 

@@ -31,9 +31,9 @@ use crate::{
     agent_link::AgentLinks,
     live_hub::{FOLLOWER_CHUNKS_MAX, Following, OpenMessage},
     replica::{
-        channel::{self, End, Sender},
+        channel::{self, End, SILENCE_PERIOD_MAX, Sender},
         frames::{GuestFrame, HomeFrame},
-        home::{BEAT_PERIOD, SILENCE_PERIOD_MAX, receive_all},
+        home::{BEAT_PERIOD, receive_all},
     },
     silence::Silence,
     tasks::Tasks,
@@ -341,5 +341,23 @@ impl Talk<'_> {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ends_late_takes_no_newer_one_with_it() {
+        let (homes, home) = (Homes::new(), Uuid::from_u128(1));
+        let [(older, _older), (newer, mut sent)] = [(); 2].map(|()| mpsc::channel(4));
+        homes.connect(home, older.clone());
+        homes.connect(home, newer.clone());
+        homes.disconnect(home, &older);
+        let ask = |number| GuestFrame::Unfollow { number };
+        assert!(homes.ask(ask).is_some() && sent.try_recv().is_ok());
+        homes.disconnect(home, &newer);
+        assert!(homes.ask(ask).is_none());
     }
 }

@@ -19,7 +19,9 @@ use crate::{
     live_hub::LiveHub,
     provider::Provider,
     replica::{
-        channel::{self, End, FRAME_BYTES_MAX, HELLO_BYTES_MAX, Receiver, Sender},
+        channel::{
+            self, End, FRAME_BYTES_MAX, HELLO_BYTES_MAX, Receiver, SILENCE_PERIOD_MAX, Sender,
+        },
         frames::{GuestFrame, HomeFrame},
     },
     silence::Silence,
@@ -34,7 +36,6 @@ const FOLLOWED_MAX: usize = 4096;
 const GREETING_PERIOD_MAX: Duration = Duration::from_secs(5);
 /// Both ends say something this often; several times nothing means that nobody is there.
 pub(super) const BEAT_PERIOD: Duration = Duration::from_secs(2);
-pub(super) const SILENCE_PERIOD_MAX: Duration = Duration::from_secs(15);
 const ACCEPT_RETRY_PERIOD: Duration = Duration::from_millis(100);
 
 /// What a home answers with.

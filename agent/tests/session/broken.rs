@@ -98,7 +98,8 @@ async fn a_coding_agent_that_is_deaf_to_a_cancel_is_killed() {
     soon(session.prompt(message(1), "hang".to_string())).await.unwrap();
     let asked = tokio::time::Instant::now();
     soon(session.cancel()).await.unwrap();
-    assert!(asked.elapsed() < std::time::Duration::from_secs(4), "before it is killed, after 5 s");
+    // A second is promised; a busy machine needs longer for the journal. It is killed after five.
+    assert!(asked.elapsed() < std::time::Duration::from_secs(4), "the cancel is acknowledged");
     // The deadline survives a restart.
     world.crash().await;
     let _session = world.open();

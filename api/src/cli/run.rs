@@ -148,8 +148,9 @@ async fn submit_and_watch(
     let path = format!("/projects/{project}/ideas");
     let accepted: Accepted = client.send(Method::POST, &path, &create).await?;
     let end = watch::watch(client, execution, &accepted).await?;
-    let ended: Execution = client.get(&format!("/executions/{execution}")).await?;
-    Ok((end, ended.workspace))
+    // How it ended is known either way.
+    let ended = client.get::<Execution>(&format!("/executions/{execution}")).await;
+    Ok((end, ended.ok().and_then(|ended| ended.workspace)))
 }
 
 /// Waits until the container of an ended execution is gone. If that takes too long, the next start

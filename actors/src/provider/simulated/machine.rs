@@ -148,6 +148,11 @@ impl Machine {
         self.cut_link();
     }
 
+    /// It is back, with all that it had.
+    pub fn found_whole(&self) {
+        self.lock().is_lost = false;
+    }
+
     /// It is back, with nothing of what it had.
     pub fn found(&self) {
         let mut state = self.lock();

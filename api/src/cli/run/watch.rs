@@ -1,11 +1,14 @@
 //! Shows one execution on the terminal until it ends: steps, answer, tool calls, what is asked.
 
-use std::{collections::HashMap, io::IsTerminal as _};
+use std::{collections::HashMap, io::IsTerminal as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::Method;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    time::Instant,
+};
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
@@ -19,6 +22,7 @@ use crate::{
         session::AnswerPermission,
     },
     live::frames::{ClientFrame, FollowedSession, ServerFrame},
+    problem::Problem,
     queries::{
         executions::{Execution, ExecutionState, Step, StepState},
         items::{
@@ -31,6 +35,9 @@ use crate::{
 
 /// How many of the newest items are read at the end: as many as a page has at most.
 const REST_ITEMS_MAX: usize = 500;
+
+const AWAY_PERIOD_MAX: Duration = Duration::from_secs(30);
+const RETRY_PERIOD: Duration = Duration::from_millis(500);
 
 /// How an execution ended, for a script.
 pub(super) enum End {
@@ -51,7 +58,7 @@ pub(super) async fn watch(
 ) -> anyhow::Result<End> {
     let mut watcher = Watcher::new(client, execution, accepted.session);
     let end = loop {
-        let mut feed = client.feed().await?;
+        let mut feed = patiently(async || client.feed().await).await?;
         if let Some(session) = watcher.session {
             let follow = ClientFrame::Follow(FollowedSession { session });
             feed.send(Message::text(serde_json::to_string(&follow)?)).await?;
@@ -66,6 +73,22 @@ pub(super) async fn watch(
         watcher.line(&format!("what was said last could not be read: {error:#}"));
     }
     Ok(end)
+}
+
+/// Tries again for a while: the server, or its database, may be away for a moment.
+async fn patiently<T>(attempt: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let until = Instant::now() + AWAY_PERIOD_MAX;
+    loop {
+        match attempt().await {
+            Err(error) if Instant::now() < until && !is_final(&error) => {}
+            outcome => return outcome,
+        }
+        tokio::time::sleep(RETRY_PERIOD).await;
+    }
+}
+
+fn is_final(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Problem>().is_some_and(|problem| problem.status < 500)
 }
 
 struct Watcher<'client> {
@@ -126,9 +149,7 @@ impl<'client> Watcher<'client> {
                     }
                 }
                 ServerFrame::Changed(changed) if changed.execution == Some(self.execution) => {
-                    // This may be the last change: what cannot be read now is read on a new feed.
-                    let Ok(execution) = self.read(changed.position).await else { return Ok(None) };
-                    if let Some(execution) = execution
+                    if let Some(execution) = self.read(changed.position).await?
                         && let Some(end) = self.show_execution(execution).await?
                     {
                         return Ok(Some(end));
@@ -164,7 +185,9 @@ impl<'client> Watcher<'client> {
 
     /// Reads the execution; none where the process that makes it has not come to it yet.
     async fn read(&self, position: u64) -> anyhow::Result<Option<Execution>> {
-        self.client.find(&format!("/executions/{}?after={position}", self.execution)).await
+        let path = format!("/executions/{}?after={position}", self.execution);
+        // What is missed may be the end.
+        patiently(async || self.client.find(&path).await).await
     }
 
     /// Shows what was said and is not shown yet. An end is read from the newest state: what came before it may

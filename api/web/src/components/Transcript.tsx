@@ -157,7 +157,9 @@ function usePinnedToEnd(
     }
     const noteWheel = (event: WheelEvent) => {
       noteInput(event)
-      if (event.deltaY < 0 && outer.scrollTop > 0 && !isWithinScrolled(event.target, outer)) isPinned = false
+      // A pinch is a wheel with Ctrl, and scrolls nothing.
+      if (event.ctrlKey || event.deltaY >= 0 || outer.scrollTop === 0) return
+      if (!isWithinScrolled(event.target, outer)) isPinned = false
     }
     const noteScroll = (event: Event) => {
       // Told late of the scrolling above: nobody came back to the end.
