@@ -276,8 +276,7 @@ impl Talk<'_> {
         loop {
             tokio::select! {
                 frame = silence.broken_by(incoming.recv()) => {
-                    let frame = frame.map_err(|_| io::ErrorKind::TimedOut)?;
-                    self.take(frame.ok_or(io::ErrorKind::UnexpectedEof)??);
+                    self.take(frame?.ok_or(io::ErrorKind::UnexpectedEof)??);
                 }
                 Some(frame) = outgoing.recv() => sender.send(&frame).await?,
                 _ = beat.tick() => sender.send(&GuestFrame::Beat).await?,

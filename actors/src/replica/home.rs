@@ -118,8 +118,7 @@ impl Home {
         loop {
             tokio::select! {
                 frame = silence.broken_by(incoming.recv()) => {
-                    let frame = frame.map_err(|_| io::ErrorKind::TimedOut)?;
-                    conversation.take(frame.ok_or(io::ErrorKind::UnexpectedEof)??);
+                    conversation.take(frame?.ok_or(io::ErrorKind::UnexpectedEof)??);
                 }
                 Some(frame) = outgoing.recv() => sender.send(&frame).await?,
                 _ = beat.tick() => sender.send(&self.nodes()).await?,
